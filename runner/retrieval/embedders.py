@@ -1,0 +1,165 @@
+"""Texts to vectors. Every embedder here is a SentenceTransformer, so that a saved one needs nothing of this project."""
+
+from __future__ import annotations
+
+import json
+import logging
+import string
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from math import log
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from runner.errors import InputError, StepError
+from runner.retrieval.settings import Embedder, Lexical, SentenceTransformer
+
+Vectors = np.ndarray[Any, np.dtype[np.float32]]
+
+
+class TextEmbedder:
+    """A loaded embedder together with its settings."""
+
+    def __init__(self, model: Any, settings: Embedder) -> None:
+        self.model, self.settings = model, settings
+        self._batch_size = settings.batch_size if isinstance(settings, SentenceTransformer) else 256
+
+    @property
+    def dimension(self) -> int:
+        return int(self.model.get_embedding_dimension())
+
+    @property
+    def block(self) -> int:
+        """Texts embedded by one call: fixed, because texts are padded with their neighbours, which moves last bits."""
+        return 8 * self._batch_size
+
+    def passages(self, texts: list[str]) -> Vectors:
+        """(number of texts, dimension), float32, not normalised."""
+        return self._encode(self.model.encode_document, texts, "passage_prompt")
+
+    def queries(self, texts: list[str]) -> Vectors:
+        """(number of texts, dimension), float32, not normalised."""
+        return self._encode(self.model.encode_query, texts, "query_prompt")
+
+    def truncated(self, texts: list[str]) -> int:
+        """How many of the passages are longer than what the model reads; it would cut them without a word."""
+        if isinstance(self.settings, Lexical) or self.model.max_seq_length is None:
+            return 0
+        prompt = self.settings.passage_prompt or ""
+        rows = self.model.tokenizer([prompt + text for text in texts], truncation=False, verbose=False)["input_ids"]
+        return sum(len(row) > self.model.max_seq_length for row in rows)
+
+    def save(self, folder: Path) -> None:
+        """Write the embedder to ``folder``, without the library versions: the same embedder gives the same bytes."""
+        self.model.save(str(folder), create_model_card=False)
+        path = folder / "config_sentence_transformers.json"
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config.pop("__version__", None)
+        path.write_text(json.dumps(config, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8", newline="\n")
+
+    def _encode(self, encode: Any, texts: list[str], prompt: str) -> Vectors:
+        vectors: Vectors = encode(
+            texts, prompt=getattr(self.settings, prompt, None), batch_size=self._batch_size, show_progress_bar=False, convert_to_numpy=True
+        )
+        if not np.isfinite(vectors).all():
+            raise StepError("the embedder gives values that are not numbers", remedy="try another embedder, or float32 weights")
+        return np.asarray(vectors, dtype=np.float32)
+
+
+def load(settings: SentenceTransformer, folder: Path | None = None, *, device: str = "auto") -> TextEmbedder:
+    """Load a dense embedder from the hub's cache, from the hub, or from ``folder`` where one is given."""
+    if folder is not None and not (folder / "modules.json").is_file() and not (folder / "config.json").is_file():
+        raise InputError("no sentence-transformers model lies here", where=settings.model, remedy="name a folder that has modules.json")
+    with _quiet():
+        try:
+            model = _library().SentenceTransformer(
+                str(folder or settings.model),
+                revision=settings.revision if folder is None else None,
+                device=_device(device),
+                trust_remote_code=False,
+                model_kwargs={"use_safetensors": True},
+            )
+        except (OSError, ValueError, ImportError) as error:
+            raise StepError(
+                f"the embedder {settings.model} cannot be loaded: {_first_line(error)}",
+                remedy="check the name, the revision and the network, and that the model has safetensors weights",
+            ) from None
+    model.eval()
+    if settings.max_seq_length is not None:
+        model.max_seq_length = settings.max_seq_length
+    return TextEmbedder(model, settings)
+
+
+def bag_of_words(settings: Lexical, texts: Iterable[str]) -> TextEmbedder:
+    """Build a lexical embedder from the chunks' texts, read once.
+
+    Words are cut as sentence-transformers' WhitespaceTokenizer cuts them: at white space, without the punctuation
+    around them, in lower case. Ties in frequency go by the alphabet, so that the vocabulary is the same everywhere.
+    """
+    frequency: Counter[str] = Counter()
+    count = 0
+    for text in texts:
+        frequency.update({word for token in text.split() if (word := token.strip(string.punctuation).lower())})
+        count += 1
+    kept = sorted(((-df, word) for word, df in frequency.items() if df >= settings.min_df))[: settings.max_features]
+    if not kept:
+        raise InputError(
+            f"no word stands in {settings.min_df} or more of the {count} chunks", remedy="lower embedder.min_df, or give more text"
+        )
+    vocabulary = sorted(word for _, word in kept)
+    weights = {word: log((1 + count) / (1 + frequency[word])) + 1 if settings.use_idf else 1.0 for word in vocabulary}
+    library = _library()
+    from sentence_transformers.sentence_transformer.modules import BoW
+
+    words = BoW(vocabulary, word_weights=weights, cumulative_term_frequency=settings.cumulative_term_frequency)
+    return TextEmbedder(library.SentenceTransformer(modules=[words], device="cpu"), settings)
+
+
+def reopen(description: Mapping[str, Any], folder: Path, device: str = "auto") -> TextEmbedder:
+    """The embedder of an index: from ``folder`` when it was saved there, else by the name in its description."""
+    settings: Embedder = msgspec.convert(dict(description), type=Embedder)
+    if isinstance(settings, SentenceTransformer):
+        return load(settings, folder if folder.is_dir() else None, device=device)
+    return TextEmbedder(_library().SentenceTransformer(str(folder), device="cpu"), settings)
+
+
+def _device(name: str) -> str:
+    if name != "auto":
+        return name
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _library() -> Any:
+    """sentence-transformers, without the warning that importing bitsandbytes gives on an optional package."""
+    logger = logging.getLogger("bitsandbytes")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        import sentence_transformers
+    finally:
+        logger.setLevel(level)
+    return sentence_transformers
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the loading bars of Transformers off the terminal."""
+    from transformers import logging as transformers
+
+    shown = transformers.is_progress_bar_enabled()
+    transformers.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers.enable_progress_bar()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,155 @@
+"""Intervals and tests are checked by simulation: they must be right as often as they say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from runner.evaluation.aggregates import corpus_bleu, mean, weighted_mean
+from runner.evaluation.bootstrap import Paired, Resampling, Table, holm, intervals, paired
+from runner.evaluation.metrics import Bleu
+
+TRIALS = 1000
+
+
+def table(*arms: np.ndarray) -> Table:  # type: ignore[type-arg]
+    scores = np.stack(arms)
+    return Table(scores[:, :, None], scores, mean)
+
+
+def compare(*tables: Table, resampling: Resampling | None = None) -> list[Paired]:
+    resampling = resampling or Resampling()
+    return [pairs[0] for pairs in paired(tables, [drawn for _, drawn in intervals(tables, resampling)], 0, resampling)]
+
+
+def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
+    generator = np.random.default_rng(1)
+    covered = 0
+    for trial in range(TRIALS):  # a skewed score between 0 and 100, as F1 is; its mean is 100 * 2 / (2 + 3)
+        [([interval], _)] = intervals([table(100 * generator.beta(2, 3, 120))], Resampling(400, 0.95, trial))
+        covered += interval.low <= 40 <= interval.high
+    assert 0.93 <= covered / TRIALS <= 0.97
+
+
+def test_paired_intervals_cover_the_true_difference_and_narrower_than_unpaired_ones() -> None:
+    generator = np.random.default_rng(2)
+    covered, widths = 0, []
+    for trial in range(TRIALS):
+        ease = generator.normal(50, 20, 100)
+        base, tuned = ease + generator.normal(0, 5, 100), ease + generator.normal(1, 5, 100)
+        resampling = Resampling(400, 0.95, trial)
+        [pair] = compare(table(base, tuned), resampling=resampling)
+        covered += pair.low <= 1 <= pair.high
+        [([interval, _], _)] = intervals([table(base, tuned)], resampling)
+        widths.append((pair.high - pair.low) / (interval.high - interval.low))
+    assert 0.93 <= covered / TRIALS <= 0.97
+    assert np.mean(widths) < 0.5
+
+
+def test_false_positives_are_as_rare_as_they_should_be() -> None:
+    generator = np.random.default_rng(3)
+    p_values, outside = [], 0
+    for trial in range(TRIALS):
+        ease = generator.beta(2, 3, 80)
+        base, same = (100 * np.clip(ease + generator.normal(0, 0.2, 80), 0, 1) for _ in range(2))
+        [pair] = compare(table(base, same), resampling=Resampling(400, 0.95, trial))
+        p_values.append(pair.p)
+        outside += not pair.low <= 0 <= pair.high
+    assert 0.03 <= outside / TRIALS <= 0.07
+    assert 0.03 <= np.mean(np.array(p_values) <= 0.05) <= 0.07
+    assert np.quantile(p_values, [0.25, 0.5, 0.75]) == pytest.approx([0.25, 0.5, 0.75], abs=0.06)  # uniform under no difference
+
+
+def test_a_real_difference_is_found() -> None:
+    generator = np.random.default_rng(4)
+    ease = generator.normal(50, 20, 200)
+    [pair] = compare(table(ease, ease + generator.normal(3, 5, 200)))
+    assert pair.low > 0
+    assert pair.p == pytest.approx(1 / 1001)
+    assert pair.better + pair.worse + pair.ties == pair.n == 200
+    assert pair.better > pair.worse
+
+
+def test_intervals_agree_with_scipy() -> None:
+    from scipy.stats import bootstrap
+
+    values = 100 * np.random.default_rng(5).beta(2, 5, 300)
+    [([ours], _)] = intervals([table(values)], Resampling(20_000))
+    theirs = bootstrap((values,), np.mean, n_resamples=20_000, method="percentile", rng=0).confidence_interval
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.1)
+
+
+def test_the_sign_flip_p_value_agrees_with_scipy() -> None:
+    from scipy.stats import permutation_test
+
+    generator = np.random.default_rng(6)
+    base = generator.normal(0, 1, 40)
+    tuned = base + generator.normal(0.25, 1, 40)
+    [ours] = compare(table(base, tuned), resampling=Resampling(20_000))
+    theirs = permutation_test(
+        (tuned, base), lambda x, y, axis: np.mean(x - y, axis=axis), permutation_type="samples", vectorized=True, n_resamples=20_000, rng=0
+    )
+    assert ours.p == pytest.approx(theirs.pvalue, abs=0.02)
+
+
+def test_the_same_draws_serve_every_metric_and_arm() -> None:
+    generator = np.random.default_rng(7)
+    a, b, c, d = generator.normal(0, 1, (4, 50))
+    together = compare(table(a, b), table(c, d))
+    assert together == [*compare(table(a, b)), *compare(table(c, d))]
+    [three] = paired([table(a, b, c)], [intervals([table(a, b, c)], Resampling())[0][1]], 0, Resampling())
+    assert three[0] == together[0]
+    shorter = table(c[:30], d[:30])
+    assert compare(table(a, b), shorter) == [together[0], *compare(shorter)]
+
+
+def test_blocks_of_draws_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(8).integers(0, 100, (2, 64)).astype(float)
+    whole = compare(table(*values))
+    monkeypatch.setattr("runner.evaluation.bootstrap._CELLS", 64 * 7)
+    assert compare(table(*values)) == whole
+
+
+def test_corpus_bleu_is_resampled_as_a_corpus() -> None:
+    import sacrebleu
+
+    generator = np.random.default_rng(9)
+    words = np.array(["gpu", "memory", "expert", "router", "token", "layer", "rank"])
+    references = [" ".join(generator.choice(words, 12)) for _ in range(25)]
+    good, bad = ([" ".join(w if generator.random() < kept else "x" for w in r.split()) for r in references] for kept in (0.95, 0.7))
+    items = [Bleu().items(predictions=arm, references=references) for arm in (bad, good)]
+    bleu = Table(np.stack([part[1] for part in items]), np.stack([part[0] for part in items]), corpus_bleu)
+    resampling = Resampling(samples=200)
+    [([low, high], drawn)] = intervals([bleu], resampling)
+    assert high.mean == pytest.approx(sacrebleu.corpus_bleu(good, [references]).score)
+    assert low.low < low.mean < low.high < high.low < high.mean < high.high
+    draws = np.random.default_rng([0, 1])
+    for draw in range(5):  # by hand: the corpus of each draw
+        chosen = draws.integers(0, 25, 25)
+        assert drawn[draw, 1] == pytest.approx(sacrebleu.corpus_bleu([good[i] for i in chosen], [[references[i] for i in chosen]]).score)
+    [pair] = paired([bleu], [drawn], 0, resampling)[0]
+    assert pair.low > 0
+    assert pair.p < 0.05
+
+
+def test_weighted_means_and_directions() -> None:
+    losses, tokens = np.array([[1.0, 3.0], [0.5, 3.0]]), np.array([[1.0, 3.0], [1.0, 3.0]])
+    loss = Table(np.stack([losses * tokens, tokens], axis=2), losses, weighted_mean, higher_is_better=False)
+    [([base, tuned], _)] = intervals([loss], Resampling())
+    assert (base.mean, tuned.mean) == (2.5, 2.375)
+    [pair] = compare(loss)
+    assert (pair.difference, pair.better, pair.worse, pair.ties) == (-0.125, 1, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("p_values", "adjusted"),
+    [
+        ([], []),
+        ([0.04], [0.04]),
+        ([0.01, 0.04, 0.03], [0.03, 0.06, 0.06]),
+        ([0.5, 0.6], [1.0, 1.0]),
+        ([0.02, 0.001, 0.02], [0.04, 0.003, 0.04]),
+    ],
+)
+def test_holm(p_values: list[float], adjusted: list[float]) -> None:
+    assert holm(p_values) == pytest.approx(adjusted)

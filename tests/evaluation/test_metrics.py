@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+import math
+import random
+from pathlib import Path
+
+import pytest
+
+from runner.evaluation import answers
+from runner.evaluation.aggregates import corpus_bleu
+from runner.evaluation.metrics import METRICS, Bleu, ExactMatch, HeldOutLoss, Rouge1, Rouge2, RougeL, TextMetric, TokenF1
+from runner.evaluation.names import GROUPS, MetricName, expand
+
+SQUAD = Path(__file__).resolve().parents[3] / "shared/data/squad"
+WORDS = ["The", "model", "uses", "8", "experts", "and", "a", "router", "état", "low-rank", "GPU,", "memory.", "fast"]
+
+
+def pairs(count: int, seed: int = 0, shortest: int = 0) -> tuple[list[str], list[str]]:
+    generator = random.Random(seed)
+    texts = [" ".join(generator.choices(WORDS, k=generator.randint(shortest, 30))) for _ in range(2 * count)]
+    return texts[:count], texts[count:]
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not SQUAD.is_dir(), reason="needs ../shared/data/squad")
+def test_squad_predictions_get_the_official_scores() -> None:
+    articles = json.loads((SQUAD / "dev-v1.1.json").read_text(encoding="utf-8"))["data"]
+    found = json.loads((SQUAD / "predictions_BERT.json").read_text(encoding="utf-8"))
+    questions = [question for article in articles for paragraph in article["paragraphs"] for question in paragraph["qas"]]
+    predictions = [found[question["id"]] for question in questions]
+    references = [[answer["text"] for answer in question["answers"]] for question in questions]
+    assert len(predictions) == 10_570
+    exact = ExactMatch().compute(predictions=predictions, references=references)
+    f1 = TokenF1().compute(predictions=predictions, references=references)
+    assert exact == {"exact_match": 86.20624408703878}
+    assert f1 == {"token_f1": pytest.approx(92.1955797835112, rel=1e-14)}
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "exact", "f1"),
+    [
+        ("The  Eiffel Tower!", "eiffel tower", 1, 1),
+        ("an apple", "apple a the", 1, 1),
+        ("theatre", "atre", 0, 0),  # an article is a word, not a syllable
+        ("state-of-the-art", "stateoftheart", 1, 1),
+        ("", "cat", 0, 0),
+        ("the", "", 1, 0),  # evaluate-v1.1 has no special case for nothing at all
+        ("cat cat dog", "cat dog dog", 0, 2 / 3),
+    ],
+)
+def test_squad_normalisation(answer: str, reference: str, exact: float, f1: float) -> None:
+    assert answers.exact_match(answer, [reference]) == exact
+    assert answers.token_f1(answer, [reference]) == pytest.approx(f1)
+    assert answers.token_f1(answer, ["zzz", reference]) == pytest.approx(f1)
+
+
+@pytest.mark.parametrize(("metric", "name"), [(Rouge1, "rouge1"), (Rouge2, "rouge2"), (RougeL, "rougeL")])
+def test_rouge_equals_rouge_score(metric: type[TextMetric], name: str) -> None:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    predictions, references = pairs(300)
+    scorer = RougeScorer([name], use_stemmer=False)
+    wanted = [100 * scorer.score(reference, answer)[name].fmeasure for answer, reference in zip(predictions, references, strict=True)]
+    scores, _ = metric().items(predictions=predictions, references=references)
+    assert scores == pytest.approx(wanted, abs=1e-12)
+    assert max(wanted) > 0
+    both = [[reference, answer] for answer, reference in zip(predictions, references, strict=True)]
+    best, _ = metric().items(predictions=predictions, references=both)
+    enough = 2 if name == "rouge2" else 1  # the best of several references counts
+    assert all(score == pytest.approx(100) for score, text in zip(best, predictions, strict=True) if len(text.split()) > enough + 2)
+
+
+def test_common_subsequence_equals_the_table() -> None:
+    def table(a: list[int], b: list[int]) -> int:
+        row = [0] * (len(b) + 1)
+        for x in a:
+            left = 0
+            for j, y in enumerate(b):
+                row[j + 1], left = (left + 1 if x == y else max(row[j + 1], row[j])), row[j + 1]
+        return row[-1]
+
+    generator = random.Random(3)
+    for _ in range(500):
+        a, b = ([generator.randint(0, 6) for _ in range(generator.randint(0, 90))] for _ in range(2))
+        assert answers.common_subsequence(a, b) == table(a, b)
+
+
+def test_bleu_equals_sacrebleu_for_items_and_corpus() -> None:
+    import sacrebleu
+
+    predictions, references = pairs(200, shortest=1)
+    scores, statistics = Bleu().items(predictions=predictions, references=references)
+    wanted = [sacrebleu.sentence_bleu(a, [r]).score for a, r in zip(predictions, references, strict=True)]
+    assert scores == pytest.approx(wanted)
+    assert Bleu().compute(predictions=predictions, references=references)["bleu"] == pytest.approx(
+        sacrebleu.corpus_bleu(predictions, [references]).score, rel=1e-12
+    )
+    for start in range(0, 200, 3):  # small corpora: orders without a match, without an n-gram, without anything
+        part = slice(start, start + 3)
+        want = sacrebleu.corpus_bleu(predictions[part], [references[part]]).score
+        assert float(corpus_bleu(statistics[part].sum(axis=0), 3)) == pytest.approx(want, rel=1e-12)
+
+
+@pytest.mark.parametrize(("answer", "reference"), [("", "a b c d"), ("x", "x"), ("a b c", "a b c"), ("p q r s t", "a b c d e"), ("", "")])
+def test_bleu_of_odd_texts_equals_sacrebleu(answer: str, reference: str) -> None:
+    import sacrebleu
+
+    found = Bleu().compute(predictions=[answer], references=[reference])["bleu"]
+    assert found == pytest.approx(sacrebleu.corpus_bleu([answer], [[reference]]).score)
+
+
+def test_held_out_loss_weighs_items_by_their_tokens() -> None:
+    metric = HeldOutLoss()
+    assert metric.compute(losses=[1.0, 2.0, math.nan, 9.0], tokens=[1, 3, 4, 0]) == {"held_out_loss": 1.75}
+    columns = metric.columns([{"reference_loss": 1.5, "reference_tokens": 2}, {"reference_loss": None}, {}])
+    scores, _ = metric.items(**columns)
+    assert scores[0] == 1.5
+    assert [math.isnan(score) for score in scores] == [False, True, True]
+
+
+def test_metrics_are_those_of_evaluate_and_write_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import evaluate
+
+    monkeypatch.setattr(evaluate.config, "HF_METRICS_CACHE", str(tmp_path))
+    for name, metric in METRICS.items():
+        made = metric()
+        assert isinstance(made, evaluate.Metric)
+        assert made.name == name
+        columns = {"losses": [1.0], "tokens": [3]} if name == "held_out_loss" else {"predictions": ["a b c d"], "references": ["a b c d"]}
+        assert list(made.compute(**columns)) == [name]
+    for prediction, reference in [("a cat", "a cat"), ("dog", "cat")]:
+        combined = TokenF1()
+        combined.add(prediction=prediction, reference=reference)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_metric_says_what_it_is() -> None:
+    for metric in METRICS.values():
+        described = metric().describe()
+        assert all(described[field] not in (None, "") for field in ("title", "version", "normalisation", "aggregation", "source", "unit"))
+    assert METRICS["held_out_loss"].higher_is_better is False
+
+
+def test_names_are_the_metrics() -> None:
+    assert expand(["rouge_l", "rouge", "bleu", "bleu"]) == ["rouge_l", "rouge_1", "rouge_2", "bleu"]
+    assert set(expand(MetricName.__args__)) == set(METRICS)  # type: ignore[attr-defined]
+    assert set(GROUPS) <= set(MetricName.__args__)  # type: ignore[attr-defined]

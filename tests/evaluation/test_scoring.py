@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.errors import InputError
+from runner.evaluation.bootstrap import Resampling
+from runner.evaluation.compare import compare, read_items
+from runner.evaluation.metrics import METRICS
+from runner.evaluation.scoring import Arm, read_answers, score
+
+BASE, TUNED, RAG = {"system": "base"}, {"system": "tuned"}, {"system": "tuned", "rag": "index"}
+
+
+def rows(count: int = 40, right: int = 10, **changes: Any) -> list[dict[str, Any]]:
+    """Answers of which the first ``right`` are right, the others half right."""
+    return [
+        {
+            "id": f"q{n}",
+            "question": f"what is {n}?",
+            "reference": f"number {n} of them all",
+            "answer": f"number {n} of them all" if n < right else f"number {n} of some kind",
+            "reference_loss": 2.0 - right / 40 + n / 100,
+            "reference_tokens": 3 + n % 4,
+            **changes,
+        }
+        for n in range(count)
+    ]
+
+
+ARMS = [Arm(BASE, rows(right=5)), Arm(TUNED, rows(right=20)), Arm(RAG, rows(right=25))]
+
+
+def test_scores_of_three_arms() -> None:
+    scored = score(ARMS, list(METRICS), baseline=BASE)
+    document = scored.document
+    assert document["items"] == 40
+    assert document["baseline"] == BASE
+    assert [arm["axes"] for arm in document["arms"]] == [BASE, TUNED, RAG]
+    exact = [arm["values"]["exact_match"] for arm in document["arms"]]
+    assert [value["mean"] for value in exact] == [12.5, 50, 62.5]
+    assert all(value["low"] < value["mean"] < value["high"] and value["n"] == 40 for value in exact)
+    pairs = {(pair["metric"], pair["arm"].get("rag", "none")): pair for pair in document["paired"]}
+    assert len(pairs) == len(document["paired"]) == 2 * len(METRICS)
+    better = pairs["exact_match", "none"]
+    assert better["difference"] == 37.5
+    assert (better["better"], better["worse"], better["ties"]) == (15, 0, 25)
+    assert better["p"] <= better["p_adjusted"] <= 2 * better["p"]
+    assert pairs["held_out_loss", "none"]["better"] == 40  # lower is better
+    assert pairs["held_out_loss", "none"]["difference"] < 0
+    assert scored.warnings == []
+    json.dumps(document, allow_nan=False)
+
+
+def test_compare_gives_what_scores_hold(tmp_path: Path) -> None:
+    resampling = Resampling(300, 0.9, 5)
+    scored = score(ARMS, list(METRICS), baseline=BASE, resampling=resampling)
+    path = tmp_path / "items.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in scored.items))
+    items = read_items(path)
+    described = {metric["name"]: metric for metric in scored.document["metrics"]}
+    for pair in scored.document["paired"]:
+        metric = described[pair["metric"]]
+        found = compare(
+            items,
+            pair["arm"],
+            BASE,
+            pair["metric"],
+            aggregation=metric["aggregation"],
+            higher_is_better=metric["higher_is_better"],
+            resampling=resampling,
+        )
+        for field in ("difference", "low", "high", "p", "n", "better", "worse", "ties"):
+            assert getattr(found, field) == pytest.approx(pair[field], rel=1e-9), (pair["metric"], field)
+    with pytest.raises(InputError, match="share no item"):
+        compare(items, BASE, {"system": "unknown"}, "bleu")
+
+
+def test_arms_are_compared_on_the_items_that_all_answered() -> None:
+    changed = rows(36)
+    changed[3] = {**changed[3], "reference": "something else"}
+    scored = score([Arm(BASE, rows(40)), Arm(TUNED, list(reversed(changed)))], ["exact_match"], baseline=BASE)
+    assert scored.document["items"] == 35
+    assert scored.document["left_out"] == {"items": 5, "changed": 1}
+    assert [row["id"] for row in scored.items[:35]] == [row["id"] for row in scored.items[35:]]
+    assert scored.document["paired"][0]["ties"] == 35
+    assert scored.warnings == [
+        "5 of 40 items are left out, because not every arm answered the same ones (system=base 40, system=tuned 36)",
+        "1 of them have the same id, but another question or reference in some arm",
+    ]
+
+
+def test_a_metric_without_a_value_for_some_items_leaves_them_out_of_itself_alone() -> None:
+    gaps = rows()
+    gaps[0]["reference_loss"] = None
+    scored = score([Arm(BASE, rows()), Arm(TUNED, gaps)], ["exact_match", "held_out_loss"], baseline=BASE)
+    assert [arm["values"]["held_out_loss"]["n"] for arm in scored.document["arms"]] == [39, 39]
+    assert scored.document["arms"][0]["values"]["exact_match"]["n"] == 40
+    assert "held_out_loss" not in scored.items[40]["values"]
+    assert scored.warnings == ["Held-out loss is over 39 of 40 items: the others have no score in some arm"]
+
+
+def test_few_items_are_said() -> None:
+    assert score([Arm({}, rows(3))], ["bleu"]).warnings == ["3 items are few: bootstrap intervals are too narrow below about 30"]
+
+
+def without(rows: list[dict[str, Any]], field: str) -> list[dict[str, Any]]:
+    return [{name: value for name, value in row.items() if name != field} for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("arms", "metric", "message"),
+    [
+        ([], "bleu", "there is no arm to evaluate"),
+        ([Arm({}, [])], "bleu", "the answers are empty"),
+        ([Arm(BASE, rows(2)), Arm(TUNED, rows(4)[2:])], "bleu", "no item was answered by every arm (system=base: 2; system=tuned: 2)"),
+        ([Arm(BASE, rows(2)), Arm(BASE, rows(2))], "bleu", "two sets of answers are both called system=base"),
+        (
+            [Arm(BASE, without(rows(), "reference_loss"))],
+            "held_out_loss",
+            "held_out_loss has nothing to score: the answers of system=base hold no reference_loss",
+        ),
+    ],
+)
+def test_what_cannot_be_scored(arms: list[Arm], metric: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        score(arms, [metric])
+    assert caught.value.message == message
+
+
+@pytest.mark.parametrize(
+    ("lines", "place", "message"),
+    [
+        (
+            ['{"id": "a", "reference": "r", "answer": "x"}', '{"id": "a", "reference": "r", "answer": "y"}'],
+            ":2",
+            "the item a is answered twice",
+        ),
+        (['{"id": "a", "reference": null, "answer": "x"}'], ":1", "the row has no text as reference"),
+        (["{"], "", "the answers cannot be read"),
+        (["[]"], "", "the answers cannot be read"),
+    ],
+)
+def test_broken_answers(tmp_path: Path, lines: list[str], place: str, message: str) -> None:
+    path = tmp_path / "answers.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(InputError) as caught:
+        read_answers(path)
+    assert caught.value.message.startswith(message)
+    assert caught.value.where == f"{path}{place}"
+
+
+def test_progress_reaches_its_total() -> None:
+    seen: list[tuple[int, int]] = []
+    score(ARMS, ["bleu", "exact_match"], progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (240, 240)

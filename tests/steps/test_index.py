@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from runner.contract import MAIN, Resources
+from runner.retrieval import open_index
+from runner.steps import kind
+from tests.retrieval import tiny_embedder
+from tests.steps.local_context import LocalContext, artifact
+
+KIND = kind("index")
+DENSE: dict[str, Any] = {"embedder": {"kind": "sentence-transformer", "model": "org/tiny"}}
+LEXICAL: dict[str, Any] = {"embedder": {"kind": "lexical"}}
+IVF: dict[str, Any] = {**DENSE, "faiss": {"kind": "ivf", "nlist": 4, "nprobe": 1}}
+HNSW: dict[str, Any] = {**DENSE, "faiss": {"kind": "hnsw", "m": 4, "ef_construction": 4, "ef_search": 1}}
+
+#: Field -> (params, another value of the field).
+CASES: dict[str, tuple[dict[str, Any], Any]] = {
+    "embedder.model": (DENSE, "org/other"),
+    "embedder.revision": (DENSE, "0123abc"),
+    "embedder.query_prompt": (DENSE, "query: "),
+    "embedder.passage_prompt": (DENSE, "passage: "),
+    "embedder.max_seq_length": (DENSE, 4),
+    "embedder.batch_size": (DENSE, 3),
+    "embedder.max_features": (LEXICAL, 6),
+    "embedder.min_df": (LEXICAL, 2),
+    "embedder.use_idf": (LEXICAL, False),
+    "embedder.cumulative_term_frequency": (LEXICAL, True),
+    "faiss.m": (HNSW, 8),
+    "faiss.ef_construction": (HNSW, 40),
+    "faiss.ef_search": (HNSW, 50),
+    "faiss.nlist": (IVF, 8),
+    "faiss.nprobe": (IVF, 4),
+    "metric": (DENSE, "inner_product"),
+}
+PROVED = set(CASES)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("models")
+    return {f"org/{name}": tiny_embedder.save(folder / name, seed) for seed, name in enumerate(["tiny", "other"])}
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch, models: dict[str, Path]) -> list[Any]:
+    """sentence-transformers with a hub of two models; records what is loaded and how texts are encoded."""
+    import sentence_transformers
+
+    recorded: list[Any] = []
+
+    class Recorded(sentence_transformers.SentenceTransformer):
+        def __init__(self, name: str | None = None, **options: Any) -> None:
+            if name in models:
+                recorded.append(("load", name, options.pop("revision")))
+            super().__init__(str(models.get(name, name)) if name else None, **options)
+
+        def encode(self, inputs: Any, **options: Any) -> Any:
+            recorded.append(("encode", len(inputs), options.get("batch_size")))
+            return super().encode(inputs, **options)
+
+    monkeypatch.setattr(sentence_transformers, "SentenceTransformer", Recorded)
+    return recorded
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., tuple[Path, LocalContext]]:
+    chunks = tmp_path / "chunks"
+    chunks.mkdir()
+    generator = random.Random(1)
+    rows = [
+        {"id": f"d#{n}", "text": " ".join(generator.choices(tiny_embedder.WORDS, k=9)) + (" unique" if n == 3 else "")} for n in range(60)
+    ]
+    (chunks / "chunks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+    def run(params: dict[str, Any], name: str = "run", resources: Resources | None = None) -> tuple[Path, LocalContext]:
+        context = LocalContext(tmp_path / name, tmp_path, resources or Resources(device="cpu"))
+        out = tmp_path / name / "out"
+        KIND.module.run(msgspec.convert(params, KIND.params), {"chunks": artifact(chunks, "chunks")}, out, context)
+        return out / MAIN, context
+
+    return run
+
+
+def with_field(params: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    head, _, rest = path.partition(".")
+    return {**params, head: with_field(params[head], rest, value) if rest else value}
+
+
+@pytest.mark.parametrize("field", sorted(CASES))
+def test_every_field_is_used(field: str, calls: list[Any], run: Any) -> None:
+    params, value = CASES[field]
+
+    def observed(params: dict[str, Any], name: str) -> list[Any]:
+        """Everything but index.json, which would differ in any case."""
+        calls.clear()
+        folder, _ = run(params, name)
+        found = open_index(folder, device="cpu").search(["the small bird sang", "cat of the house"], 5)
+        return [(folder / "index.faiss").read_bytes(), [[(hit.chunk["id"], hit.score) for hit in hits] for hits in found], list(calls)]
+
+    before, after = observed(params, "before"), observed(with_field(params, field, value), "after")
+    assert before != after
+    assert before == observed(params, "again")
+
+
+def test_what_lies_in_the_folder_and_what_was_measured(run: Any) -> None:
+    folder, context = run(LEXICAL)
+    assert sorted(path.name for path in folder.iterdir()) == ["chunks.jsonl", "embedder", "index.faiss", "index.json"]
+    described = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    assert described["count"] == 60
+    assert described["chunks"] == "made-key/chunks"
+    assert described["embedder"]["kind"] == "lexical"
+    assert described["faiss"] == {"kind": "flat"}
+    assert context.facts["chunks"] == 60
+    assert context.facts["recall_at_10"] == 1
+    assert context.facts["index_bytes"] == (folder / "index.faiss").stat().st_size
+    assert context.last_progress == (60, 60, "chunks")
+
+
+def test_a_local_folder_is_saved_with_the_index(run: Any, models: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "models").symlink_to(models["org/tiny"].parent)
+    params = {"embedder": {"kind": "sentence-transformer", "model": "./models/tiny"}}
+    folder, _ = run(params)
+    (tmp_path / "models").unlink()
+    assert open_index(folder).search(["cat"], 1)[0]
+    assert str(tmp_path) not in (folder / "index.json").read_text()
+
+
+def test_a_hub_model_is_not_copied(run: Any, calls: list[Any]) -> None:
+    folder, _ = run(DENSE)
+    assert not (folder / "embedder").exists()
+
+
+def test_threads_are_used(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import faiss
+    import torch
+
+    asked: list[tuple[str, int]] = []
+    monkeypatch.setattr(torch, "set_num_threads", lambda n: asked.append(("torch", n)))
+    monkeypatch.setattr(faiss, "omp_set_num_threads", lambda n: asked.append(("faiss", n)))
+    run(LEXICAL, resources=Resources(threads=3))
+    assert {("torch", 3), ("faiss", 3), ("faiss", 1)} <= set(asked)
+
+
+@pytest.mark.parametrize(
+    ("params", "path", "found"),
+    [
+        ({**LEXICAL, "faiss": {"kind": "ivf", "nlist": 4, "nprobe": 5}}, "faiss.nprobe", "5 lists to read of only 4"),
+        ({"embedder": {"kind": "sentence-transformer", "model": "a/b/c"}}, "embedder.model", "a/b/c is no hub id"),
+        (
+            {"embedder": {"kind": "sentence-transformer", "model": "./a", "revision": "x"}},
+            "embedder.revision",
+            "a local folder has no revision",
+        ),
+    ],
+)
+def test_check(params: dict[str, Any], path: str, found: str) -> None:
+    [fault] = KIND.check(msgspec.convert(params, KIND.params), {})
+    assert (fault.path, fault.found) == (path, found)
+
+
+def test_sources_and_hub() -> None:
+    local = msgspec.convert({"embedder": {"kind": "sentence-transformer", "model": "./models/tiny/"}}, KIND.params)
+    dense, lexical = msgspec.convert(DENSE, KIND.params), msgspec.convert(LEXICAL, KIND.params)
+    assert KIND.sources(local) == {"embedder.model": ["./models/tiny/"]}
+    assert KIND.sources(dense) == KIND.sources(lexical) == {}
+    assert [use.id for use in KIND.hub(dense)] == ["org/tiny"]
+    assert list(KIND.hub(local)) == list(KIND.hub(lexical)) == []
