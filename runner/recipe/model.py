@@ -52,6 +52,8 @@ class Recipe:
     overlays: Sequence[str] = ()  # in words: "profile smoke", "--set vars.corpus=..."
     pins: Mapping[str, str] = field(default_factory=dict)  # hub id -> revision, from the lock file
     outside: Sequence[str] = ()  # path values that came from the command line and may leave the project root
+    origins: Mapping[str, str] = field(default_factory=dict)  # dotted path -> where the value was written, for people
+    authored: Mapping[str, Any] = field(default_factory=dict)  # the recipe with its parents, before profiles, --set and `like`
 
     def steps(self) -> list[str]:
         """Step names in running order."""

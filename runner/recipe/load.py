@@ -1,0 +1,275 @@
+"""Loads a recipe: reads, overlays, fills in references, wires, and checks. All problems are found before any is raised."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from runner.contract import Kind, Resources, Struct
+from runner.errors import Problem, RecipeError, UsageError
+from runner.recipe import checks, claims, faithful, pins
+from runner.recipe.explain import convert
+from runner.recipe.kinds import belongs, find_kind
+from runner.recipe.language import Document
+from runner.recipe.matrix import Matrix, in_words
+from runner.recipe.model import Instance, Recipe, Ref
+from runner.recipe.nodes import Node, dotted
+from runner.recipe.overlay import Layers, display, inherit, suggest
+from runner.recipe.problems import Findings
+from runner.recipe.reader import Unreadable
+from runner.recipe.references import Variables, mentioned, unread
+from runner.recipe.wire import Draft, Step, Wiring
+
+
+def load(file: Path, *, profiles: Sequence[str] = (), sets: Sequence[str] = ()) -> Recipe:
+    """The checked recipe of a file under overlays. Raises RecipeError with every problem, or UsageError for a wrong call."""
+    loader = Loader(file)
+    recipe = loader.recipe(profiles, sets)
+    if recipe is None:
+        raise RecipeError(loader.findings.problems())
+    return recipe
+
+
+def validate(file: Path) -> list[Problem]:
+    """Every problem of a recipe, plain and under each of its profiles, each named once."""
+    loader = Loader(file)
+    loader.recipe((), ())
+    for profile in loader.profiles:
+        loader.recipe((profile,), ())
+    return loader.findings.problems()
+
+
+def find_root(file: Path) -> Path:
+    """The project's root: the nearest folder upward that holds ``recipes/``."""
+    start = Path(os.path.abspath(file)).parent
+    for folder in (start, *start.parents):
+        if (folder / "recipes").is_dir():
+            return folder.resolve()
+    raise UsageError(f"{file} lies in no project", remedy="a project is a folder with recipes/ in it, here or above")
+
+
+class Loader:
+    """One file, loaded under as many overlays as one likes. Problems gather in ``findings``."""
+
+    def __init__(self, file: Path) -> None:
+        if not file.is_file():
+            raise UsageError(f"no such recipe: {file}", remedy=_nearest(file))
+        self.root = find_root(file)
+        self.file = file.resolve()
+        self.findings = Findings()
+        self.layers: Layers | None = None
+        self._checks = checks.Checks(self.root, self.findings)
+        try:
+            self.layers = Layers(self.file, self.root, self.findings)
+        except Unreadable:
+            return
+        checks.find_secrets([*self.layers.bodies, *(node for nodes in self.layers.profiles.values() for node in nodes)], self.findings)
+
+    @property
+    def profiles(self) -> list[str]:
+        return list(self.layers.profiles) if self.layers is not None else []
+
+    def recipe(self, profiles: Sequence[str], sets: Sequence[str]) -> Recipe | None:
+        """The recipe under overlays, or None when there are problems."""
+        if self.layers is None:
+            return None
+        merged = self.layers.apply(profiles, sets)
+        checks.find_secrets([merged], self.findings)
+        overlays = [*(f"profile {name}" for name in profiles), *(self.findings.mask(f"--set {text}") for text in sets)]
+        return _Build(self, self.layers, merged, overlays).recipe()
+
+    @property
+    def checks(self) -> checks.Checks:
+        return self._checks
+
+
+@dataclass
+class _Converted:
+    """The parameters of a step at one combination of the axes that it mentions."""
+
+    node: Node
+    params: Struct | None
+
+
+@dataclass
+class _Build:
+    loader: Loader
+    layers: Layers
+    merged: Node
+    overlays: list[str]
+    drafts: dict[str, Draft] = field(default_factory=dict)
+    instances: dict[str, Instance] = field(default_factory=dict)
+    made: dict[str, tuple[Draft, Struct, Node]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.findings = self.loader.findings
+        self.pins = pins.read(self.loader.file.with_suffix(".lock"), self.loader.root, self.findings)
+
+    def recipe(self) -> Recipe | None:
+        self.document = self._fill()
+        kinds = {name: find_kind(step) for name, step in self._steps()}
+        document = convert(Document, self.document, (), self.findings, belongs(self.document, kinds))
+        matrix = Matrix(self.document.get("matrix"), self.findings)
+        self._unread(matrix)
+        wiring = Wiring(self._read_steps(kinds), matrix, self.findings)
+        for step in list(wiring.steps.values()):
+            if step.kind is not None:
+                wiring.read_ports(step)
+        for step in wiring.order():
+            if step.kind is not None:
+                self._instances(wiring, step, step.kind)
+        if document is not None:
+            produced = [(draft, params) for draft, params, _ in self.made.values()]
+            claims.check(document, self.document, produced, self.findings, overlaid=bool(self.overlays))
+            faithful.check_paths(self.layers.plain, self.findings)
+        if len(self.findings) or document is None:
+            return None
+        return Recipe(
+            file=self.loader.file,
+            root=self.loader.root,
+            name=document.name,
+            title=document.title,
+            document=self.document.data(),
+            instances=self.instances,
+            axes=matrix.all_labels(),
+            overlays=tuple(self.overlays),
+            pins=self.pins,
+            outside=tuple(self._outside()),
+            origins={dotted(path): node.origin for path, node in self.document.walk() if path and not (node.is_map or node.is_list)},
+            authored=self.layers.plain.without("profiles", "extends").data(),
+        )
+
+    def _fill(self) -> Node:
+        """The recipe with `like` and all references but the matrix's written out: it is a recipe again, and means the same."""
+        variables = Variables(self.merged, self.findings)
+        filled: dict[str, Node] = {}
+        for key, node in self.merged.items():
+            if key in ("profiles", "extends", "vars"):
+                continue
+            if key == "steps" and node.is_map:
+                node = inherit(node, self.findings)
+            filled[key] = variables.fill(node, (key,), matrix=key == "steps")
+        if (given := self.merged.get("vars")) is not None and not given.is_map:
+            filled["vars"] = given  # its type is reported with all others
+        return self.merged.with_entries(filled)
+
+    def _steps(self) -> list[tuple[str, Node]]:
+        steps = self.document.get("steps")
+        return [(name, node) for name, node in (steps.items() if steps is not None else ()) if node.is_map]
+
+    def _read_steps(self, kinds: Mapping[str, Kind | None]) -> dict[str, Step]:
+        steps: dict[str, Step] = {}
+        for name, node in self._steps():
+            kind = kinds[name]
+            if kind is None:
+                checks.unknown_kind(name, node, self.document, self.findings)
+            if name == "none":
+                self.findings.add(
+                    self.document.value["steps"].keys[name], f"steps.{name}", "`none` names no step: it leaves an input empty"
+                )
+            shaped = all(part is None or part.is_map for part in (node.get("with"), node.get("resources")))
+            steps[name] = Step(name, node, kind if shaped else None)
+        return steps
+
+    def _unread(self, matrix: Matrix) -> None:
+        """Axes and variables that nothing reads, in the recipe or any of its profiles."""
+        texts = [*self.layers.bodies, *(node for nodes in self.layers.profiles.values() for node in nodes), self.merged]
+        each = {str(node.value) for _, step in self._steps() if (part := step.get("each")) is not None for node in part.elements()}
+        for root, names in (("matrix", [axis for axis in matrix.values if axis not in each]), ("vars", self._variables())):
+            for name in unread(names, root, texts):
+                section = self.merged.value[root]
+                near = suggest(name, [other for other in section.value if other != name])
+                self.findings.add(section.keys[name], f"{root}.{name}", f"nothing reads `${{{root}.{name}}}`", hint=near)
+
+    def _variables(self) -> list[str]:
+        section = self.merged.get("vars")
+        return [name for name, _ in section.items()] if section is not None else []
+
+    def _instances(self, wiring: Wiring, step: Step, kind: Kind) -> None:
+        given = step.node.get("with") or Node({}, step.node.where)
+        mentions = mentioned(given)
+        path = (*step.path, "with")
+        hint = belongs(self.document, {step.name: kind})
+        resources = self._resources(step, kind)
+        cache: dict[tuple[str, ...], _Converted] = {}
+        drafts = wiring.expand(step)
+        if not drafts:  # nothing reaches the step: its parameters are checked all the same, at a few arms
+            for arm in islice(wiring.matrix.arms(mentions), 20):
+                convert(kind.params, wiring.fill(given, arm, path), path, self.findings, hint)
+        for draft in drafts:
+            arm = {axis: draft.axes[axis] for axis in mentions if axis in draft.axes}
+            key = tuple(arm.values())
+            if key not in cache:
+                node = wiring.fill(given, arm, path)
+                if not step.node.get("with"):
+                    node = Node({}, step.node.keys.get("uses", step.node.where))
+                at = f"at {in_words(arm)}" if arm else ""
+                cache[key] = _Converted(node, convert(kind.params, node, path, self.findings, hint, at))
+            converted = cache[key]
+            if converted.params is None:
+                draft.sound = False
+                continue
+            params = pins.fill(kind, converted.params, self.pins)
+            draft.outputs = kind.outputs(params)
+            self._finish(wiring, draft, kind, params, converted.node, resources)
+
+    def _resources(self, step: Step, kind: Kind) -> Resources | None:
+        node = step.node.get("resources")
+        if node is None or mentioned(node):
+            return kind.resources()
+        found = convert(kind.resources, node, (*step.path, "resources"), self.findings, belongs(self.document, {step.name: kind}))
+        return found if isinstance(found, Resources) else None
+
+    def _finish(self, wiring: Wiring, draft: Draft, kind: Kind, params: Struct, node: Node, resources: Resources | None) -> None:
+        inputs = wiring.resolve(draft)
+        self.made[draft.id] = (draft, params, node)
+        upstreams = {port: [(*bound, self.made[bound[0].id][1]) for bound in links] for port, links in inputs.items()}
+        sound = draft.sound and draft.step.sound
+        self.loader.checks.kind(draft.step.name, kind, params, node, upstreams if sound else None)
+        if resources is None or not sound:
+            return
+        self.instances[draft.id] = Instance(
+            id=draft.id,
+            step=draft.step.name,
+            axes=draft.axes,
+            kind=kind.name,
+            params=params,
+            resources=resources,
+            inputs={port: [Ref(producer.id, output) for producer, output, _ in links] for port, links in inputs.items()},
+            outputs=draft.outputs or {},
+            where=self.document.value["steps"].keys[draft.step.name],
+        )
+
+    def _outside(self) -> list[str]:
+        found: dict[str, None] = {}
+        for _, _, node in self.made.values():
+            for _, part in node.walk():
+                if part.outside and isinstance(part.value, str):
+                    found[part.value] = None
+        return list(found)
+
+
+def _nearest(file: Path) -> str:
+    folder = file.parent if file.parent.is_dir() else Path()
+    near = suggest(file.name, [path.name for path in folder.glob("*.yaml")]) or suggest(
+        f"{file.name}.yaml", [p.name for p in folder.glob("*.yaml")]
+    )
+    if not near and Path("recipes").is_dir():
+        near = suggest(f"{file.stem}.yaml", [path.name for path in Path("recipes").glob("*.yaml")])
+    return near
+
+
+def to_yaml(document: Mapping[str, Any]) -> str:
+    """A recipe's data as YAML that this loader reads back to the same values."""
+    from runner.recipe.write import dump
+
+    return dump(msgspec.to_builtins(document))
+
+
+__all__ = ["Loader", "display", "find_root", "load", "to_yaml", "validate"]
