@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from runner.errors import StepError
+from runner.steps import split
+from tests.steps.local_context import LocalContext, artifact
+
+WORDS = ["attention", "quantisation", "retrieval", "optimiser", "tokeniser", "adapter", "bootstrap", "schedule", "cluster", "template"]
+
+
+def rows(documents: int = 10, each: int = 4, twins: int = 0) -> list[dict[str, Any]]:
+    made = [
+        {"id": f"{d}-{n}", "question": f"What does paragraph {d * 31 + n * 7} say about {WORDS[d % 10]}{'!' * n}?", "answer": "a",
+         "documents": [f"doc{d}"], "origin": "o"}
+        for d in range(documents) for n in range(each)
+    ]  # fmt: skip
+    for n in range(twins):  # the same question in every document
+        made += [
+            {"id": f"t{d}-{n}", "question": f"Who wrote it {n}?", "answer": "a", "documents": [f"doc{d}"], "origin": "o"}
+            for d in range(documents)
+        ]
+    return made
+
+
+def run(tmp_path: Path, given: list[dict[str, Any]], **params: Any) -> tuple[dict[str, list[str]], dict[str, dict[str, Any]], LocalContext]:
+    folder = tmp_path / "qa"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "examples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in given))
+    ctx = LocalContext(tmp_path / "ctx", tmp_path)
+    converted = msgspec.convert({"parts": {"train": 0.8, "test": 0.2}, **params}, split.Params)
+    split.run(converted, {"examples": artifact(folder, "examples")}, tmp_path / "out", ctx)
+    parts, summaries = {}, {}
+    for name in split.outputs(converted):
+        parts[name] = [json.loads(line)["id"] for line in (tmp_path / "out" / name / "examples.jsonl").read_text().splitlines()]
+        summaries[name] = json.loads((tmp_path / "out" / name / "split.json").read_text())
+    return parts, summaries, ctx
+
+
+#: A field of Params -> settings and rows that must give different parts, different reports, or one an error.
+CASES: dict[str, tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]] = {
+    "parts": (rows(), {}, {"parts": {"train": 0.5, "test": 0.5}}),
+    "group_by": (rows(), {"max_leakage": 1.0}, {"group_by": "none", "max_leakage": 1.0}),
+    "seed": (rows(), {}, {"seed": 1}),
+    "near_duplicate": (rows(), {"max_leakage": 1.0}, {"near_duplicate": 0.2, "max_leakage": 1.0}),
+    "max_leakage": (rows(twins=1), {}, {"max_leakage": 0.5}),
+}
+PROVED: set[str] = set(CASES)
+
+
+@pytest.mark.parametrize("field", CASES)
+def test_every_field_changes_the_outcome(tmp_path: Path, field: str) -> None:
+    given, *settings = CASES[field]
+    seen: list[Any] = []
+    for params in settings:
+        try:
+            seen.append(run(tmp_path, given, **params)[:2])
+        except StepError as error:
+            seen.append(str(error))
+    assert seen[0] != seen[1]
+
+
+def test_parts_share_no_document_and_report_what_they_are(tmp_path: Path) -> None:
+    parts, summaries, ctx = run(tmp_path, rows())
+    documents = {name: {id.split("-")[0] for id in ids} for name, ids in parts.items()}
+    assert not documents["train"] & documents["test"]
+    assert sorted(parts["train"] + parts["test"]) == sorted(row["id"] for row in rows())
+    test = summaries["test"]
+    assert (test["part"], test["examples"], test["share"], test["wanted"], test["groups"]) == ("test", 8, 0.2, 0.2, 2)
+    assert test["leakage"]["any"] == 0
+    assert ctx.facts == {"share_train": 0.8, "share_test": 0.2, "leakage_train": 0, "leakage_test": 0}
+
+
+def test_the_order_of_the_parts_does_not_matter(tmp_path: Path) -> None:
+    given = rows()
+    assert run(tmp_path, given, parts={"a": 0.5, "b": 0.5})[0] == run(tmp_path, given, parts={"b": 0.5, "a": 0.5})[0]
+
+
+def test_a_random_split_leaks_and_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StepError) as caught:
+        run(tmp_path, rows(), group_by="none")
+    text = str(caught.value)
+    assert text.startswith("max_leakage: 100.0% of test leaks from other parts, more than 5.0%: 100.0% share a document; for instance ")
+    assert text.endswith("\n  set `group_by: document`; drop near-duplicates, or raise `max_leakage` and report it")
+
+
+def test_the_same_question_in_every_document_leaks(tmp_path: Path) -> None:
+    with pytest.raises(
+        StepError, match=r"20\.0% of test leaks from other parts, more than 5\.0%: 20\.0% have the same question, 20\.0% have a nearly"
+    ):
+        run(tmp_path, rows(twins=1))
+    _, summaries, _ = run(tmp_path, rows(twins=1), max_leakage=0.2)
+    assert summaries["test"]["leakage"]["question"] == 0.2
+
+
+def test_one_document_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(StepError, match=r"(?s)1 group of examples that share no document cannot fill 2 parts.*add documents"):
+        run(tmp_path, rows(documents=1))
+
+
+def test_unreachable_shares_and_unknown_documents_are_warned_about(tmp_path: Path) -> None:
+    given = rows(documents=2)
+    given.append({"id": "x", "question": "Unknown?", "answer": "a", "documents": [], "origin": "o"})
+    _, _, ctx = run(tmp_path, given, parts={"train": 0.75, "test": 0.25})
+    assert ctx.warnings == [
+        "1 of 9 examples name no document and are split one by one",
+        "test has 11.1% of the examples and not 25.0%: nearer is not possible without cutting documents",
+        "train has 88.9% of the examples and not 75.0%: nearer is not possible without cutting documents",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("parts", "path", "found"),
+    [
+        ({"train": 0.9, "test": 0.2}, "parts", "the shares add up to 1.1"),
+        ({"train": 0.9, "provenance": 0.1}, "parts.provenance", "is no name for an output"),
+        ({"train": 0.9, "a/b": 0.1}, "parts.a/b", "is no name for an output"),
+    ],
+)
+def test_rules_between_fields(parts: dict[str, float], path: str, found: str) -> None:
+    (fault,) = split.check(msgspec.convert({"parts": parts}, split.Params), {})
+    assert (fault.path, fault.found) == (path, found)
+    assert not list(split.check(msgspec.convert({"parts": {"a": 0.7, "b": 0.2, "c": 0.1}}, split.Params), {}))
+
+
+@pytest.mark.parametrize("parts", [{"train": 1.0}, {"train": 0.0, "test": 1.0}, {"train": -0.5, "test": 1.5}])
+def test_shares_out_of_range_are_refused_by_the_schema(parts: dict[str, float]) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"parts": parts}, split.Params)
