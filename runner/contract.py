@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import msgspec
 
@@ -37,9 +37,9 @@ def doc(description: str, *, unit: str = "", **constraints: Any) -> msgspec.Meta
 class Resources(Struct):
     """What does not change a result, and is therefore no part of the cache key. Step kinds may extend it."""
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int = 0  # CPU threads for numerical libraries; 0: every core that the process may use
-    timeout: float = 0  # seconds until the step is stopped; 0: no limit
+    device: Annotated[Literal["auto", "cpu", "cuda"], doc("where tensors live; auto: a GPU when there is one")] = "auto"
+    threads: Annotated[int, doc("CPU threads of numerical libraries; 0: every core that the process may use", ge=0)] = 0
+    timeout: Annotated[float, doc("time until the step is stopped; 0: no limit", unit="seconds", ge=0)] = 0
 
 
 @dataclass(frozen=True)

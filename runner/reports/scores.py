@@ -1,0 +1,171 @@
+"""The result: the arms' scores with intervals, and their differences to the baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from runner.reports.formats import fixed, places_for, plain, quantity, signed, spaced
+from runner.reports.page import Block, Cell, Column, Figures, Fold, Heading, Note, Pairs, Paragraph, Table
+from runner.reports.record import Json, Made, Run, fact
+
+#: Facts that say at a glance what a run without scores has measured.
+GLANCE = ("file_bytes", "bits_per_weight", "tokens_per_second", "trainable_parameters")
+
+
+def blocks(run: Run) -> list[Block]:
+    """The scores of every evaluation of the run; what else was measured when there is none."""
+    made = run.made("scores")
+    if not made:
+        return _without_scores(run)
+    found: list[Block] = []
+    for scores in made:
+        if len(made) > 1:
+            found.append(Heading(scores.label))
+        found.extend(_one(run, scores))
+    return found
+
+
+def _without_scores(run: Run) -> list[Block]:
+    facts = [
+        (f"{spaced(name)}, {instance['id']}", Cell(quantity(*fact(instance, name))))
+        for instance in run.instances
+        for name in GLANCE
+        if fact(instance, name)[0] is not None
+    ]
+    words = {"done": "No arm was scored in this run.", "running": "No arm has been scored yet."}
+    text = words.get(str(run.record.get("status")), "This run ended before any arm was scored.")
+    return [Paragraph(text), *([Pairs(facts)] if facts else [])]
+
+
+def _one(run: Run, made: Made) -> list[Block]:
+    scores = made.json("scores.json")
+    metrics: Sequence[Json] = scores.get("metrics") or []
+    arms: Sequence[Json] = scores.get("arms") or []
+    if not metrics or not arms:
+        return [Note(f"{made.label}/scores.json holds no scores.", "bad")]
+    axes = run.axes([arm["axes"] for arm in arms])
+    places = {
+        metric["name"]: places_for([arm["values"][metric["name"]]["mean"] for arm in arms if metric["name"] in arm["values"]])
+        for metric in metrics
+    }
+    source = made.link("scores.json")
+    found: list[Block] = []
+    if missing := scores.get("missing_arms"):
+        found.append(Note("These arms failed and are missing from the comparison:", "bad", [str(arm) for arm in missing]))
+    found.append(
+        Table(
+            [*(Column(spaced(axis)) for axis in axes), Column("n", True), *(_column(metric) for metric in metrics)],
+            [_arm_row(arm, axes, metrics, places, scores) for arm in arms],
+            caption=_caption(run, scores),
+            sources=[source],
+        )
+    )
+    from runner.reports.figures import bars
+
+    found.append(Figures([bars(run, metric, arms, scores.get("baseline"), places[metric["name"]]) for metric in metrics], [source]))
+    if scores.get("paired"):
+        found.append(
+            Fold(f"Differences to the baseline, {run.arm(scores['baseline'] or {})}", _paired(run, scores, axes, metrics, places, made))
+        )
+    found.append(Fold("How each metric is computed", _definitions(scores)))
+    return found
+
+
+def _column(metric: Json) -> Column:
+    return Column(
+        metric.get("title") or metric["name"], True, "higher is better" if metric.get("higher_is_better", True) else "lower is better"
+    )
+
+
+def _arm_row(arm: Json, axes: Sequence[str], metrics: Sequence[Json], places: Mapping[str, int], scores: Json) -> list[Cell]:
+    baseline = arm["axes"] == scores.get("baseline")
+    row = [Cell(str(arm["axes"].get(axis, "–")), "baseline" if baseline and position == 0 else "") for position, axis in enumerate(axes)]
+    row.append(Cell(f"{arm.get('n', 0):,}", sort=arm.get("n", 0)))
+    for metric in metrics:
+        value = arm["values"].get(metric["name"])
+        if value is None or value.get("mean") is None:
+            row.append(Cell("–", tone="quiet", sort=float("-inf")))
+            continue
+        digits = places[metric["name"]]
+        sign, tone = _verdict(arm["axes"], metric, scores)
+        row.append(Cell(sign + fixed(value["mean"], digits), _interval(value, digits), sort=value["mean"], tone=tone))
+    return row
+
+
+def _verdict(axes: Json, metric: Json, scores: Json) -> tuple[str, Any]:
+    """A sign when the paired interval of the difference to the baseline excludes zero."""
+    for pair in scores.get("paired") or []:
+        if pair["metric"] == metric["name"] and pair["arm"] == axes:
+            return _sign(pair, metric)
+    return "", ""
+
+
+def _sign(pair: Json, metric: Json) -> tuple[str, Any]:
+    low, high = pair.get("low"), pair.get("high")
+    if low is None or high is None or low <= 0 <= high:
+        return "", ""
+    better = (low > 0) == bool(metric.get("higher_is_better", True))
+    return ("▲ ", "good") if better else ("▼ ", "bad")
+
+
+def _interval(value: Json, digits: int) -> str:
+    low, high = value.get("low"), value.get("high")
+    return "" if low is None or high is None else f"{fixed(low, digits)} to {fixed(high, digits)}"
+
+
+def _caption(run: Run, scores: Json) -> str:
+    how = scores.get("bootstrap") or {}
+    text = f"Mean over {scores.get('items', 0):,} items that every arm answered"
+    if left_out := (scores.get("left_out") or {}).get("items"):
+        text += f" ({left_out:,} others left out)"
+    text += f"; below it the {how.get('confidence', 0.95) * 100:g} % bootstrap interval"
+    text += f" ({how['samples']:,} draws). " if how.get("samples") else ". "
+    if scores.get("paired"):
+        baseline = run.arm(scores["baseline"] or {})
+        text += f"▲ better, ▼ worse than the baseline ({baseline}): the interval of the paired difference excludes zero."
+    return text
+
+
+def _paired(run: Run, scores: Json, axes: Sequence[str], metrics: Sequence[Json], places: Mapping[str, int], made: Made) -> list[Block]:
+    arms = list({tuple(sorted(pair["arm"].items())): pair["arm"] for pair in scores["paired"]}.values())
+    found = {(pair["metric"], tuple(sorted(pair["arm"].items()))): pair for pair in scores["paired"]}
+    rows = []
+    for arm in arms:
+        row = [Cell(str(arm.get(axis, "–"))) for axis in axes]
+        for metric in metrics:
+            pair = found.get((metric["name"], tuple(sorted(arm.items()))))
+            row.append(Cell("–", tone="quiet") if pair is None else _difference(pair, metric, places[metric["name"]]))
+        rows.append(row)
+    caption = "Arm minus baseline on the same items; below it the interval, the p value (Holm's correction), "
+    caption += "and on how many items the arm was better, equal and worse."
+    return [
+        Table(
+            [*(Column(spaced(axis)) for axis in axes), *(_column(metric) for metric in metrics)], rows, caption, [made.link("scores.json")]
+        )
+    ]
+
+
+def _difference(pair: Json, metric: Json, digits: int) -> Cell:
+    sign, tone = _sign(pair, metric)
+    p = pair.get("p_adjusted", pair.get("p"))
+    parts = [_interval(pair, digits), "" if p is None else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"]
+    if "better" in pair:
+        parts.append(f"{pair['better']} / {pair.get('ties', 0)} / {pair.get('worse', 0)}")
+    return Cell(sign + signed(pair["difference"], digits), "; ".join(part for part in parts if part), sort=pair["difference"], tone=tone)
+
+
+def _definitions(scores: Json) -> list[Block]:
+    metrics: Sequence[Json] = scores.get("metrics") or []
+    columns = [Column("Metric"), Column("Version", True), Column("Normalisation", wide=True), Column("Source", wide=True)]
+    rows = [
+        [
+            Cell(str(metric.get("title", "")), metric["name"]),
+            Cell(str(metric.get("version", ""))),
+            Cell(str(metric.get("normalisation") or "–")),
+            Cell(str(metric.get("source") or "–")),
+        ]
+        for metric in metrics
+    ]
+    how = [(spaced(name), Cell(plain(value))) for name, value in (scores.get("bootstrap") or {}).items()]
+    return [Table(columns, rows), *([Pairs(how)] if how else [])]

@@ -1,0 +1,105 @@
+"""The report in a real browser: nothing runs off the page, nothing is asked of the network, tables sort, both schemes can be read."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from runner.reports import render
+from tests.reports import fake_run
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+SWITCHES = [
+    "--no-sandbox",
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return render(fake_run.full(tmp_path_factory.mktemp("store"))).as_uri()
+
+
+class Page:
+    """A page with what it said on the console and what it asked for."""
+
+    def __init__(self, browser: Any, url: str, width: int = 1280, scheme: str = "light") -> None:
+        self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        self.page, self.said, self.asked = self.context.new_page(), list[str](), list[str]()
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(url)
+
+    def __call__(self, script: str) -> Any:
+        return self.page.evaluate(script)
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_the_page_does_not_scroll_sideways_and_is_silent(browser: Any, url: str, width: int) -> None:
+    page = Page(browser, url, width)
+    page("document.querySelectorAll('details').forEach(part => part.open = true)")
+    assert page("document.documentElement.scrollWidth") <= width
+    assert page.said == []
+    assert [asked for asked in page.asked if not asked.startswith(("file:", "data:"))] == []
+    assert page("document.title").startswith("LoRA on Qwen2.5")
+
+
+def test_figures_stand_to_the_right_one_below_the_other(browser: Any, url: str) -> None:
+    edges = Page(browser, url)(
+        "[...document.querySelectorAll('#result table')[0].tBodies[0].rows].map(row => {"
+        "const range = document.createRange(); range.selectNodeContents(row.cells[3].firstChild); "
+        "return range.getBoundingClientRect().right})"
+    )
+    assert len(edges) == 8
+    assert max(edges) - min(edges) < 1
+
+
+def test_tables_sort_by_value_both_ways(browser: Any, url: str) -> None:
+    page = Page(browser, url)
+    column = "[...document.querySelectorAll('#result table')[0].tBodies[0].rows].map(row => parseFloat(row.cells[4].dataset.sort))"
+    button = page.page.locator("#result table").first.locator("th button").nth(4)
+    button.click()
+    assert page(column) == sorted(page(column))
+    button.click()
+    assert page(column) == sorted(page(column), reverse=True)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read_in_both_schemes(browser: Any, url: str, scheme: str) -> None:
+    """Contrast of 4.5 to 1 or more (WCAG 2.2, 1.4.3) for every text, those in the drawings too."""
+    script = """() => {
+      const numbers = text => { const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number); return [r, g, b, a] };
+      const light = ([r, g, b]) => { const f = v => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+        return 0.2126 * f(r) + 0.7152 * f(g) + 0.0722 * f(b) };
+      const paper = element => { for (; element; element = element.parentElement) {
+        const colour = numbers(getComputedStyle(element).backgroundColor); if (colour[3] > 0) return colour } };
+      const bad = [];
+      document.querySelectorAll('main *').forEach(element => {
+        if (![...element.childNodes].some(node => node.nodeType === 3 && node.data.trim()) || !element.getClientRects().length) return;
+        const style = getComputedStyle(element);
+        const drawing = element.closest('svg');
+        const ink = numbers(drawing ? style.fill : style.color), back = paper(drawing ? drawing.parentElement : element);
+        const [a, b] = [light(ink), light(back)].sort((x, y) => y - x);
+        if ((a + 0.05) / (b + 0.05) < 4.5) bad.push([element.textContent.slice(0, 40), style.color, (a + 0.05) / (b + 0.05)]);
+      });
+      return bad }"""
+    assert Page(browser, url, scheme=scheme)(script) == []

@@ -1,0 +1,244 @@
+"""The report: complete, true to its artifacts, safe against hostile text, and possible for any run."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from runner.errors import InputError
+from runner.reports import render
+from runner.reports.record import Run
+from runner.reports.write import compose, fenced, markdown
+from tests.reports import fake_run
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = fake_run.full(tmp_path_factory.mktemp("store"))
+    render(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def html(run_folder: Path) -> str:
+    return (run_folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def text(run_folder: Path) -> str:
+    return (run_folder / "report.md").read_text(encoding="utf-8")
+
+
+class Tags(HTMLParser):
+    """Collects elements, attributes, and whether every element that must be closed is."""
+
+    VOID = frozenset({"meta", "link", "img", "br", "path", "use"})
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open, tag
+            assert self.open.pop() == tag
+
+
+def test_every_section_is_there_in_order(html: str, text: str) -> None:
+    titles = [
+        "Result at a glance",
+        "Claims",
+        "Method",
+        "Data",
+        "Training",
+        "Export",
+        "Retrieval",
+        "Where the arms disagree",
+        "Steps",
+        "Warnings",
+    ]
+    titles.append("Provenance")
+    assert re.findall(r"<h2>(.*?)</h2>", html) == titles
+    assert re.findall(r"^## (.*)$", text, re.M) == titles
+    assert "could not be made" not in text
+
+
+def test_the_figures_are_those_of_the_artifacts(run_folder: Path, html: str, text: str) -> None:
+    (scores,) = Run.open(run_folder).made("scores")
+    for arm in scores.json("scores.json")["arms"]:
+        value = arm["values"]["rouge_l"]
+        for page in (html, text):
+            assert f"{value['mean']:.3f}" in page
+            assert f"{value['low']:.3f} to {value['high']:.3f}" in page
+    for shown in (
+        "4.91",
+        "3,312,640 bytes",
+        "26 × Q4_K (2.40 MB)",
+        "3.188 → 1.950",
+        "1,343,488",
+        "90.4%",
+        "schema 3, duplicate 1",
+        "0.0002",
+    ):
+        assert shown in text.replace("\\", ""), shown
+        assert shown in html, shown
+
+
+def test_a_sign_stands_where_the_paired_interval_excludes_zero_and_nowhere_else(run_folder: Path) -> None:
+    run = Run.open(run_folder)
+    (scores,) = run.made("scores")
+    pairs = scores.json("scores.json")["paired"]
+    clear = sum(1 for pair in pairs if pair["low"] > 0 or pair["high"] < 0)
+    assert 0 < clear < len(pairs)
+    table = next(section for section in compose(run).sections if section.id == "result").blocks[0]
+    assert sum(cell.text.startswith("▲") for row in table.rows for cell in row) == clear  # a lower loss is better too
+
+
+def test_overlays_and_the_extractive_teacher_are_said_at_the_head(html: str) -> None:
+    head = html[html.index("<header>") : html.index("</header>")]
+    assert "This run was changed by: profile smoke" in head
+    assert "figures are not results" in head
+    assert "extractive teacher" in head
+    assert "<li>gemini_qa</li>" in head
+    assert "splits" not in head  # it only passes them on
+
+
+def test_claims_and_checks_have_verdicts(html: str) -> None:
+    claims = html[html.index('id="claims"') : html.index('id="method"')]
+    assert "not comparable" in claims  # an overlay has changed the run
+    assert "the tuned model beats its base on held-out loss" in claims
+
+
+def test_hostile_text_stays_text(html: str, text: str) -> None:
+    assert html.count("<script>") == 1
+    tags = Tags(html)
+    assert tags.open == []
+    assert not [tag for tag, _ in tags.seen if tag == "img"]
+    assert not [name for _, attributes in tags.seen for name in attributes if name.startswith("on")]
+    assert "&lt;script&gt;document.title=" in html
+    assert "{{ 7*7 }}" in html
+    outside = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    assert "<script" not in outside
+    assert "<img" not in outside
+    for line in outside.splitlines():
+        if line.startswith("| recipes/corpus/&lt;"):
+            assert len(re.findall(r"(?<!\\)\|", line)) == 6  # five cells: the bar in the name did not make another
+
+
+def test_the_page_asks_nothing_of_the_network(html: str) -> None:
+    for _, attributes in Tags(html).seen:
+        for name in ("src", "href", "xlink:href", "srcset", "action"):
+            value = attributes.get(name) or ""
+            if value.startswith(("http:", "https:", "//")):
+                assert value == "https://example.org/duo?a=1&b=2"  # the source's own page: a link, not a resource
+    style = html[html.index("<style>") : html.index("</style>")]
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_relative_links_lead_to_files(run_folder: Path, html: str) -> None:
+    links = {str(attributes["href"]) for tag, attributes in Tags(html).seen if tag == "a" and attributes.get("href")}
+    files = [link for link in links if not link.startswith(("#", "http"))]
+    assert len(files) > 20
+    for link in files:
+        assert (run_folder / unquote(link)).exists(), link
+
+
+def test_the_same_run_gives_the_same_page(run_folder: Path, html: str, text: str) -> None:
+    render(run_folder)
+    assert (run_folder / "report.html").read_text(encoding="utf-8") == html
+    assert (run_folder / "report.md").read_text(encoding="utf-8") == text
+    assert not [path.name for path in run_folder.iterdir() if path.name.startswith(".report")]
+
+
+def test_drawings_take_the_pages_colours(html: str) -> None:
+    drawings = re.findall(r"<svg.*?</svg>", html, re.S)
+    assert len(drawings) == 6  # five metrics and the loss
+    for drawing in drawings:
+        assert "var(--ink)" in drawing
+        assert not re.search(r"#[0-9a-f]{6}\b", drawing)
+    ids = re.findall(r'\sid="([^"]+)"', html)
+    assert len([name for name in ids if name in {"result", "claims", "data"}]) == 3
+
+
+def test_a_failed_run_says_what_failed_what_would_help_and_what_did_not_run(tmp_path: Path) -> None:
+    folder = fake_run.failed(tmp_path)
+    html = render(folder).read_text(encoding="utf-8")
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    assert html.index('id="failures"') < html.index('id="result"')
+    for shown in ("This run failed", "the loss became NaN at step 3", "lower learning_rate first", "ended before any arm was scored"):
+        assert shown in html, shown
+        assert shown in text.replace("\\", ""), shown
+    assert "<li>gguf</li>" in html
+    assert html.count("<script>") == 1
+    assert "could not be made" not in html
+
+
+def test_unknown_types_are_listed(tmp_path: Path) -> None:
+    html = render(fake_run.toy(tmp_path)).read_text(encoding="utf-8")
+    for shown in ("bricks", "wall.txt", "6 bytes", "No arm was scored"):
+        assert shown in html
+
+
+def test_a_toy_run_imports_no_plotting(tmp_path: Path) -> None:
+    folder = fake_run.toy(tmp_path)
+    heavy = ("matplotlib", "numpy", "torch", "jsonschema", "rich", "runner.evaluation")
+    code = f"import sys; from pathlib import Path; from runner.reports import render; render(Path({str(folder)!r})); "
+    code += f"print([name for name in {heavy!r} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+    assert found.stderr == ""
+
+
+def test_a_damaged_artifact_does_not_hide_the_rest(tmp_path: Path) -> None:
+    folder = fake_run.full(tmp_path)
+    (scores,) = Run.open(folder).made("scores")
+    (scores.folder / "scores.json").write_text('{"metrics": [{"name": "x"}], "arms": [{}]}')
+    (papers,) = Run.open(folder).made("documents")
+    (papers.folder / "files.jsonl").write_text('{"path": "a.md", "verdict": "read"}\n{"path": "cut o')
+    text = (render(folder).parent / "report.md").read_text(encoding="utf-8")
+    result = text[text.index("## Result") : text.index("## Claims")]
+    assert "This part could not be made" in result
+    assert "a.md" in text
+    assert "## Provenance" in text
+
+
+def test_a_run_that_was_killed_has_a_report(tmp_path: Path) -> None:
+    folder = fake_run.toy(tmp_path)
+    record = json.loads((folder / "run.json").read_text())
+    record |= {"status": "running", "finished": None, "seconds": None, "environment": {}}
+    record["instances"][0] |= {"state": "running", "artifact": None, "seconds": None, "key": None}
+    (folder / "run.json").write_text(json.dumps(record))
+    (folder / "recipe.yaml").unlink()
+    assert "had not ended" in render(folder).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("content", [None, "", "[1]", '{"instances": 3}', "{"])
+def test_what_is_no_run_is_said_in_words(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "run.json").write_text(content)
+    with pytest.raises(InputError) as caught:
+        render(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_markdown_escapes() -> None:
+    assert markdown("a|b <i> `x` *y* [z](w)\n# t") == r"a\|b &lt;i&gt; \`x\` \*y\* \[z\](w) \# t"
+    assert fenced("a ```` b") == "`````\na ```` b\n`````"
