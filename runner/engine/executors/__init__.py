@@ -1,0 +1,1 @@
+"""Where steps are executed: ``local`` on this machine."""
