@@ -1,0 +1,100 @@
+"""The one interface to a model that answers, and the door to its three implementations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+#: Texts of the tokens that end a turn; a model stops at those that its vocabulary has, as llama.cpp does by itself.
+TURN_ENDS = ("<|endoftext|>", "<|im_end|>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "</s>")
+
+
+@dataclass(frozen=True)
+class Generation:
+    """How answers are made. ``temperature`` 0 takes the likeliest token always; else tokens are drawn from the likeliest ones that
+    make up ``top_p`` of the probability, at that temperature, from a generator seeded by ``seed``. No penalties are applied."""
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A conversation as the model sees it: the user's message, the rendered chat template, and its tokens."""
+
+    message: str
+    text: str
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """An answer. ``answer_tokens`` does not count the token that ends the turn. ``finish`` is ``length`` when ``max_new_tokens`` cut it.
+
+    ``reference_loss`` is the mean negative log-likelihood of the reference answer, in nats a token, over ``reference_tokens``: the
+    reference's tokens and what the chat template puts after it. None where no reference was given.
+    """
+
+    text: str
+    prompt_tokens: int
+    answer_tokens: int
+    finish: Literal["stop", "length"]
+    reference_loss: float | None = None
+    reference_tokens: int | None = None
+
+
+class Answerer(Protocol):
+    """A model that is open for questions. ``limit`` is the number of positions that it has, in tokens."""
+
+    limit: int
+
+    def prompt(self, message: str) -> Prompt:
+        """The user's message in the model's chat template, with the model's system prompt, up to where the answer begins."""
+        ...
+
+    def answer(
+        self,
+        prompts: Sequence[Prompt],
+        generation: Generation,
+        references: Sequence[str | None] | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> list[Generated]:
+        """Answer the prompts together. The same list gives the same answers; another grouping may move last bits.
+
+        ``references`` asks for the loss of each reference answer too (None: of that one not). ``progress`` gets the share of this
+        call that is done (0 to 1) and may raise to stop it.
+        """
+        ...
+
+    def stream(self, prompt: Prompt, generation: Generation) -> Iterator[str]:
+        """The answer in pieces, as they are made."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def open_answerer(
+    folder: Path,
+    form: str,
+    resolve: Callable[[str], Path],
+    *,
+    device: str = "cpu",
+    dtype: str = "float32",
+    threads: int = 0,
+) -> Answerer:
+    """Open the model artifact in ``folder``: ``form`` is full, adapter or gguf.
+
+    ``resolve`` finds the folder of the base that an adapter refers to. ``device`` is auto, cpu or cuda; ``dtype`` that of the
+    weights (a GGUF has its own); ``threads`` 0 means every core.
+    """
+    if form == "gguf":
+        from runner.answering.gguf import GgufAnswerer
+
+        return GgufAnswerer(folder, device=device, threads=threads)
+    from runner.answering.transformers import TransformersAnswerer
+
+    return TransformersAnswerer(folder, resolve, device=device, dtype=dtype, threads=threads)

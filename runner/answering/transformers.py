@@ -1,0 +1,128 @@
+"""Answers from full weights or an adapter on its base, by Transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+
+from runner.answering.answerer import TURN_ENDS, Generated, Generation, Prompt
+from runner.errors import StepError
+from runner.training import conversation, device_of, load
+from runner.training.quiet import quiet
+
+
+class TransformersAnswerer:
+    """A model artifact of the form full or adapter. Prompts are padded on the left and answered as one batch."""
+
+    def __init__(
+        self, folder: Path, resolve: Callable[[str], Path], *, device: str = "cpu", dtype: str = "float32", threads: int = 0
+    ) -> None:
+        if threads:
+            torch.set_num_threads(threads)
+        loaded = load(folder, resolve, device=device_of(device), dtype=dtype)
+        self._model, self._tokenizer, self._system_prompt = loaded.model, loaded.tokenizer, loaded.system_prompt
+        if not self._tokenizer.chat_template:
+            raise StepError("the model has no chat template", remedy="set chat_template on the model step")
+        self.limit = int(self._model.config.max_position_embeddings)
+        vocabulary = self._tokenizer.get_vocab()
+        configured = self._model.generation_config.eos_token_id
+        ends = {vocabulary[text] for text in TURN_ENDS if text in vocabulary} | {self._tokenizer.eos_token_id}
+        self._ends = sorted(ends.union(configured if isinstance(configured, list) else [configured]) - {None})
+
+    def prompt(self, message: str) -> Prompt:
+        text = self._render(message, None)
+        return Prompt(message, text, tuple(self._tokens(text)))
+
+    def answer(
+        self,
+        prompts: Sequence[Prompt],
+        generation: Generation,
+        references: Sequence[str | None] | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> list[Generated]:
+        padding = self._tokenizer.pad_token_id if self._tokenizer.pad_token_id is not None else self._ends[0]
+        width = max(len(prompt.tokens) for prompt in prompts)
+        rows = [[padding] * (width - len(prompt.tokens)) + list(prompt.tokens) for prompt in prompts]
+        masks = [[0] * (width - len(prompt.tokens)) + [1] * len(prompt.tokens) for prompt in prompts]
+        watch = [_Watch(progress, width, generation.max_new_tokens)] if progress else []
+        with torch.inference_mode(), torch.random.fork_rng(), quiet():
+            torch.manual_seed(generation.seed)
+            ids = self._model.generate(
+                input_ids=torch.tensor(rows, device=self._model.device),
+                attention_mask=torch.tensor(masks, device=self._model.device),
+                generation_config=self._settings(generation, padding),
+                stopping_criteria=StoppingCriteriaList(watch),
+            )
+        losses = [self._loss(*pair) for pair in zip(prompts, references or [None] * len(prompts), strict=True)]
+        return [
+            self._generated(prompt, made, loss, count)
+            for prompt, made, (loss, count) in zip(prompts, ids[:, width:].tolist(), losses, strict=True)
+        ]
+
+    def stream(self, prompt: Prompt, generation: Generation) -> Iterator[str]:
+        yield self.answer([prompt], generation)[0].text
+
+    def close(self) -> None:
+        del self._model
+
+    def _settings(self, generation: Generation, padding: int) -> GenerationConfig:
+        """Complete settings, so that nothing comes from the model's own generation_config (a repetition penalty, say)."""
+        drawn = {"do_sample": True, "temperature": generation.temperature, "top_p": generation.top_p, "top_k": 0}
+        return GenerationConfig(
+            max_new_tokens=generation.max_new_tokens,
+            eos_token_id=self._ends,
+            pad_token_id=padding,
+            use_cache=True,
+            **(drawn if generation.temperature else {"do_sample": False}),
+        )
+
+    def _loss(self, prompt: Prompt, reference: str | None) -> tuple[float | None, int | None]:
+        if not reference:
+            return None, None
+        completion = self._completion(prompt, reference)[: self.limit - len(prompt.tokens)]
+        ids = torch.tensor([[*prompt.tokens, *completion]], device=self._model.device)
+        with torch.inference_mode():
+            logits = self._model(input_ids=ids, logits_to_keep=len(completion) + 1).logits[0, :-1].to(torch.float32)
+            loss = torch.nn.functional.cross_entropy(logits, ids[0, -len(completion) :])
+        return float(loss), len(completion)
+
+    def _completion(self, prompt: Prompt, reference: str) -> list[int]:
+        """The tokens of the reference in the assistant's turn, with what the template puts after it."""
+        whole = self._render(prompt.message, reference)
+        tokens = self._tokens(whole)
+        if tuple(tokens[: len(prompt.tokens)]) == prompt.tokens:
+            return tokens[len(prompt.tokens) :]
+        return self._tokens(whole.removeprefix(prompt.text))
+
+    def _render(self, message: str, answer: str | None) -> str:
+        from jinja2 import TemplateError
+
+        messages = conversation(message, self._system_prompt, answer)
+        try:
+            return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer is None))
+        except (TemplateError, ValueError) as error:
+            raise StepError(f"the chat template refuses the conversation: {error}") from None
+
+    def _tokens(self, text: str) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+    def _generated(self, prompt: Prompt, made: list[int], loss: float | None, count: int | None) -> Generated:
+        end = next((index for index, token in enumerate(made) if token in self._ends), None)
+        text = self._tokenizer.decode(made[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        length = len(made) if end is None else end
+        return Generated(text.strip(), len(prompt.tokens), length, "length" if end is None else "stop", loss, count)
+
+
+class _Watch(StoppingCriteria):  # type: ignore[misc]
+    """Tells how far a batch is; stops nothing by itself."""
+
+    def __init__(self, progress: Callable[[float], None], start: int, limit: int) -> None:
+        self._progress, self._start, self._limit = progress, start, limit
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        self._progress((input_ids.shape[1] - self._start) / self._limit)
+        return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)

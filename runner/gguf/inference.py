@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""Ask the model in this folder.
+
+    pip install llama-cpp-python jinja2
+    pip install faiss-cpu sentence-transformers        # for the index, where there is one
+    python inference.py "What does low-rank adaptation change?"
+    python inference.py "..." --no-rag                 # without retrieved passages
+    python inference.py "..." --top-k 5 --max-new-tokens 400 --threads 8
+
+The script needs nothing but these packages and the files beside it: model.gguf (llama.cpp), inference.json (the prompt, the
+system prompt and the defaults) and, where the model was exported with one, index/ (FAISS vectors and the texts they stand
+for). The answer appears as it is made; after it come the passages that it was given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import posixpath
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOM = 64  # tokens that a chat template may add around the message
+
+
+def main() -> int:
+    settings = json.loads((HERE / "inference.json").read_text(encoding="utf-8"))
+    options = arguments(settings)
+    passages = []
+    if not options.no_rag and (HERE / "index").is_dir():
+        passages = retrieve(HERE / "index", options.question, options.top_k)
+
+    import llama_cpp
+
+    window = settings["context_window"]
+    answer_tokens = min(options.max_new_tokens, window // 2)
+    model = llama_cpp.Llama(
+        str(HERE / "model.gguf"), n_ctx=window, n_threads=options.threads, n_gpu_layers=-1 if options.gpu else 0, verbose=False
+    )
+    message = prompt(settings, options.question, passages)
+    while passages and len(model.tokenize(message.encode())) + ROOM + answer_tokens > window:
+        passages.pop()  # the worst passage goes first
+        message = prompt(settings, options.question, passages)
+
+    for piece in stream(model, settings["system_prompt"], message, answer_tokens):
+        print(piece, end="", flush=True)
+    print()
+    if passages:
+        print("\nSources")
+    for number, passage in enumerate(passages, 1):
+        place = [passage.get("title") or passage.get("document"), passage.get("section")]
+        page = f", page {passage['page']}" if passage.get("page") else ""
+        print(f"  [{number}] {' - '.join(str(part) for part in place if part)}{page}  ({passage['score']:.3f})")
+    return 0
+
+
+def arguments(settings: dict[str, Any]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Ask the model in this folder.")
+    parser.add_argument("question")
+    parser.add_argument("--no-rag", action="store_true", help="answer without retrieved passages")
+    parser.add_argument("--top-k", type=positive, default=settings["top_k"], help="passages to retrieve (default: %(default)s)")
+    parser.add_argument("--max-new-tokens", type=positive, default=settings["max_new_tokens"], help="longest answer (default: %(default)s)")
+    parser.add_argument("--threads", type=positive, default=os.cpu_count() or 1, help="CPU threads (default: %(default)s)")
+    parser.add_argument("--gpu", action="store_true", help="put the model on the GPU, if llama-cpp-python was built for one")
+    return parser.parse_args()
+
+
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def retrieve(folder: Path, question: str, count: int) -> list[dict[str, Any]]:
+    """The passages nearest to the question, best first, each with its score."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of an optional package where it is installed
+    try:
+        import faiss
+        import numpy as np
+        from sentence_transformers import SentenceTransformer
+        from transformers.utils.logging import disable_progress_bar
+    except ImportError as error:
+        sys.exit(f"{error.name} is missing: pip install faiss-cpu sentence-transformers, or ask with --no-rag")
+    disable_progress_bar()
+    description = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    settings = description["embedder"]
+    saved = folder / "embedder"
+    embedder = (
+        SentenceTransformer(str(saved)) if saved.is_dir() else SentenceTransformer(settings["model"], revision=settings.get("revision"))
+    )
+    if settings.get("max_seq_length"):
+        embedder.max_seq_length = settings["max_seq_length"]
+    query = embedder.encode_query([question], prompt=settings.get("query_prompt"), show_progress_bar=False, convert_to_numpy=True)
+    query = np.ascontiguousarray(query, dtype=np.float32)
+    if description["metric"] == "cosine":
+        faiss.normalize_L2(query)
+    chunks = [json.loads(line) for line in (folder / "chunks.jsonl").read_text(encoding="utf-8").split("\n") if line]
+    scores, rows = faiss.read_index(str(folder / "index.faiss")).search(query, min(count, len(chunks)))
+    return [{**chunks[row], "score": float(score)} for score, row in zip(scores[0], rows[0], strict=True) if row >= 0 and score != 0]
+
+
+def prompt(settings: dict[str, Any], question: str, passages: list[dict[str, Any]]) -> str:
+    """The user's message, from the prompt template in inference.json."""
+    from jinja2 import DictLoader, StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Environment(ImmutableSandboxedEnvironment):
+        def join_path(self, template: str, parent: str) -> str:
+            relative = template.startswith(("./", "../"))
+            return posixpath.normpath(posixpath.join(posixpath.dirname(parent), template)) if relative else template
+
+    environment = Environment(loader=DictLoader(settings["templates"]), undefined=StrictUndefined)
+    names = ("title", "section", "page", "document")
+    shown = [{"text": entry["text"], "score": entry["score"], **{name: entry.get(name) for name in names}} for entry in passages]
+    return environment.get_template(settings["prompt"]).render(question=question, passages=shown)
+
+
+def stream(model: Any, system_prompt: str | None, message: str, answer_tokens: int) -> Any:
+    """The answer in pieces; greedy, so that the same question gets the same answer."""
+    if "tokenizer.chat_template" not in model.metadata:  # not a chat model: let it go on from the message
+        for part in model.create_completion(message, max_tokens=answer_tokens, temperature=0, repeat_penalty=1.0, stream=True):
+            yield part["choices"][0]["text"]
+        return
+    messages = [] if system_prompt is None else [{"role": "system", "content": system_prompt}]
+    messages.append({"role": "user", "content": message})
+    for part in model.create_chat_completion(messages, max_tokens=answer_tokens, temperature=0, repeat_penalty=1.0, stream=True):
+        yield part["choices"][0]["delta"].get("content") or ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

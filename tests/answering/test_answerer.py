@@ -1,0 +1,298 @@
+"""The three forms of a model give the same prompts, losses and answers, alone and in a batch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from runner.answering import Answerer, Generation, fit, open_answerer
+from runner.answering.gguf import choose
+from runner.errors import StepError
+from runner.gguf.export import export
+from tests.gguf import tiny
+
+QUESTIONS = ("What is attention?", "Größe, 注意力 and 4 bits  <|im_end|>?", "Explain low-rank adaptation; what does a block share?")
+REFERENCES = ("It is a softmax over keys.", "Größe.", "A scale, and it is stored in 4 bits.")
+SHARED = Path(__file__).parents[3] / "shared" / "data" / "models"
+
+
+def as_gguf(folder: Path, weights: Path, adapter: Path | None = None, quantization: str = "F32") -> Path:
+    folder.mkdir()
+    export(weights, folder / "model.gguf", adapter=adapter, quantization=quantization, allow_fallback=True)
+    tiny.record(folder, form="gguf", architecture="qwen2", system_prompt="Answer briefly.")
+    return folder
+
+
+def opened(folder: Path, form: str, base: Path | None = None) -> Answerer:
+    def resolve(ref: str) -> Path:
+        assert base is not None
+        assert ref == "base-key/main"
+        return base
+
+    return open_answerer(folder, form, resolve, threads=1)  # two threads that wait for each other are slow on a busy machine
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("models")
+    base = tiny.model(root / "base", initializer_range=0.05)
+    adapter, _ = tiny.adapter(root / "adapter", base)
+    return {
+        "full": base,
+        "adapter": adapter,
+        "gguf": as_gguf(root / "gguf", base),
+        "merged": as_gguf(root / "merged", base, adapter),
+    }
+
+
+@pytest.fixture(params=["full", "adapter", "gguf"])
+def answerer(request: pytest.FixtureRequest, folders: dict[str, Path]) -> Iterator[Answerer]:
+    made = opened(folders[request.param], request.param, folders["full"])
+    yield made
+    made.close()
+
+
+def test_a_gguf_renders_and_tokenizes_prompts_as_transformers_does(folders: dict[str, Path]) -> None:
+    full, gguf = opened(folders["full"], "full"), opened(folders["gguf"], "gguf")
+    for question in QUESTIONS:
+        assert full.prompt(question) == gguf.prompt(question)
+    assert full.prompt("Why?").text == (
+        "<|im_start|>system\nAnswer briefly.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert full.limit == gguf.limit == 512
+
+
+@pytest.mark.parametrize(("left", "right"), [("full", "gguf"), ("adapter", "merged")])
+def test_losses_and_first_tokens_agree_between_forms(left: str, right: str, folders: dict[str, Path]) -> None:
+    models = opened(folders[left], left, folders["full"]), opened(folders[right], "gguf")
+    for question, reference in zip(QUESTIONS, REFERENCES, strict=True):
+        one, two = (model.answer([model.prompt(question)], Generation(1), [reference])[0] for model in models)
+        assert one.reference_tokens == two.reference_tokens
+        assert one.reference_loss == pytest.approx(two.reference_loss, abs=2e-3)
+        assert one.text == two.text
+
+
+def test_an_adapter_changes_the_loss(folders: dict[str, Path]) -> None:
+    base, adapter = opened(folders["full"], "full"), opened(folders["adapter"], "adapter", folders["full"])
+    losses = [model.answer([model.prompt("Why?")], Generation(1), ["So."])[0].reference_loss or 0 for model in (base, adapter)]
+    assert abs(losses[0] - losses[1]) > 0.01
+
+
+def test_the_loss_is_that_of_a_plain_forward_pass(folders: dict[str, Path]) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer, model = AutoTokenizer.from_pretrained(folders["full"]), AutoModelForCausalLM.from_pretrained(folders["full"])
+    messages = [{"role": "system", "content": "Answer briefly."}, {"role": "user", "content": "Why?"}]
+    prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    whole = tokenizer.apply_chat_template([*messages, {"role": "assistant", "content": "So."}], tokenize=False)
+    ids = torch.tensor([tokenizer(whole)["input_ids"]])
+    start = len(tokenizer(prompt)["input_ids"])
+    labels = ids.clone()
+    labels[:, :start] = -100
+    found = opened(folders["full"], "full")
+    answer = found.answer([found.prompt("Why?")], Generation(1), ["So."])[0]
+    assert answer.reference_loss == pytest.approx(float(model(ids, labels=labels).loss.detach()), rel=1e-5)
+    assert answer.reference_tokens == ids.shape[1] - start
+
+
+def test_a_batch_answers_as_each_question_alone(answerer: Answerer) -> None:
+    prompts = [answerer.prompt(question) for question in QUESTIONS]
+    together = answerer.answer(prompts, Generation(6), REFERENCES)
+    alone = [answerer.answer([prompt], Generation(6), [reference])[0] for prompt, reference in zip(prompts, REFERENCES, strict=True)]
+    for one, two in zip(together, alone, strict=True):
+        assert dataclasses.replace(one, reference_loss=None) == dataclasses.replace(two, reference_loss=None)
+        assert one.reference_loss == pytest.approx(two.reference_loss, abs=1e-3)
+    assert answerer.answer(prompts, Generation(6), REFERENCES) == together
+
+
+def test_answers_are_those_of_a_loop_over_forward_passes(folders: dict[str, Path]) -> None:
+    from transformers import AutoModelForCausalLM
+
+    model, answerer = AutoModelForCausalLM.from_pretrained(folders["full"]), opened(folders["full"], "full")
+    prompt = answerer.prompt(QUESTIONS[0])
+    tokens = list(prompt.tokens)
+    for _ in range(8):
+        tokens.append(int(model(torch.tensor([tokens])).logits[0, -1].argmax()))
+    assert answerer.answer([prompt], Generation(8))[0].text == tiny.tokenizer().decode(tokens[len(prompt.tokens) :]).strip()
+
+
+@pytest.mark.parametrize("form", ["full", "gguf"])
+def test_an_answer_stops_at_the_end_of_the_turn(form: str, tmp_path: Path) -> None:
+    base = tiny.model(tmp_path / "base", num_hidden_layers=1)
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(base / "model.safetensors")
+    weights["model.norm.weight"] = torch.zeros_like(weights["model.norm.weight"])  # all logits equal: token 0, <|endoftext|>
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    model = opened(base if form == "full" else as_gguf(tmp_path / "gguf", base), form)
+    answer = model.answer([model.prompt("Why?")], Generation(5), ["So"])[0]
+    assert (answer.text, answer.answer_tokens, answer.finish) == ("", 0, "stop")
+    assert answer.reference_loss == pytest.approx(math.log(len(tiny.tokenizer()) + 3), rel=1e-5)
+
+
+def test_draws_depend_on_the_seed_and_on_the_temperature(answerer: Answerer) -> None:
+    prompts = [answerer.prompt(question) for question in QUESTIONS]
+
+    def texts(**options: float) -> list[str]:
+        return [answer.text for answer in answerer.answer(prompts, Generation(8, **options))]  # type: ignore[arg-type]
+
+    assert texts(temperature=1.0, seed=1) == texts(temperature=1.0, seed=1)
+    assert texts(temperature=1.0, seed=1) != texts(temperature=1.0, seed=2)
+    assert texts(temperature=1.0, seed=1) != texts(temperature=1.0, seed=1, top_p=0.3)
+    assert texts(temperature=1.0, seed=1, top_p=1e-6) == texts()
+
+
+def test_a_stream_is_the_answer_in_pieces(answerer: Answerer) -> None:
+    prompt = answerer.prompt(QUESTIONS[1])
+    assert "".join(answerer.stream(prompt, Generation(12))).strip() == answerer.answer([prompt], Generation(12))[0].text
+
+
+def test_progress_is_told_and_may_stop_the_work(answerer: Answerer) -> None:
+    class Stop(Exception):
+        pass
+
+    seen: list[float] = []
+
+    def progress(share: float) -> None:
+        seen.append(share)
+        if len(seen) == 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        answerer.answer([answerer.prompt("Why?")], Generation(50), None, progress)
+    assert seen == sorted(seen)
+    assert 0 <= seen[0] <= seen[-1] < 0.2
+
+
+def test_the_nucleus_is_the_likeliest_tokens_that_make_up_top_p() -> None:
+    logits = np.log(np.array([0.5, 0.3, 0.15, 0.05], np.float32))
+    random = np.random.default_rng(0)
+    drawn = [choose(logits, Generation(1, 1.0, 0.75), random) for _ in range(2000)]
+    assert set(drawn) == {0, 1}
+    assert drawn.count(0) / 2000 == pytest.approx(0.5 / 0.8, abs=0.04)
+    assert {choose(logits, Generation(1, 1.0, 1.0), random) for _ in range(500)} == {0, 1, 2, 3}
+    assert choose(logits, Generation(1), random) == 0
+
+
+@pytest.mark.parametrize("form", ["full", "gguf"])
+def test_a_model_without_a_chat_template_says_so(form: str, tmp_path: Path) -> None:
+    base = tiny.model(tmp_path / "base")
+    (base / "chat_template.jinja").unlink()
+    folder = base if form == "full" else as_gguf(tmp_path / "gguf", base)
+    with pytest.raises(StepError, match="has no chat template\n  set chat_template on the model step"):
+        opened(folder, form).prompt("Why?")
+
+
+@pytest.mark.parametrize("form", ["full", "gguf"])
+def test_a_chat_template_that_refuses_says_why(form: str, tmp_path: Path) -> None:
+    base = tiny.model(tmp_path / "base")
+    (base / "chat_template.jinja").write_text("{{ raise_exception('no system messages') }}")
+    folder = base if form == "full" else as_gguf(tmp_path / "gguf", base)
+    with pytest.raises(StepError, match="the chat template refuses the conversation: no system messages"):
+        opened(folder, form).prompt("Why?")
+
+
+class Listing:
+    """A prompt template."""
+
+    def render(self, **variables: object) -> str:
+        return "\n".join([*(passage["text"] for passage in variables["passages"]), str(variables["question"])])  # type: ignore[index,attr-defined]
+
+
+def test_the_worst_passages_go_until_the_prompt_fits(answerer: Answerer) -> None:
+    passages = [{"text": f"Passage {number}: {'4 bits ' * 20}"} for number in range(5)]
+    sizes = [len(answerer.prompt(Listing().render(question="Why?", passages=passages[:kept])).tokens) for kept in range(6)]
+    for kept in range(6):
+        prompt, dropped = fit(answerer, Listing(), "Why?", passages, window=sizes[kept] + 10, reserve=10)
+        assert (len(prompt.tokens), dropped) == (sizes[kept], 5 - kept)
+    prompt, dropped = fit(answerer, Listing(), "Why?", passages, window=sizes[3] + 9, reserve=10)
+    assert dropped == 3
+    with pytest.raises(StepError, match=rf"the prompt has {sizes[5]} tokens with 5 passages; with 10 for the answer that is more than"):
+        fit(answerer, Listing(), "Why?", passages, window=sizes[5] + 9, reserve=10, overflow="fail")
+    with pytest.raises(StepError, match=rf"the prompt has {sizes[0]} tokens with 0 passages"):
+        fit(answerer, Listing(), "Why?", passages, window=sizes[0] + 9, reserve=10)
+
+
+def test_many_long_prompts_fill_the_cache_and_no_more(folders: dict[str, Path]) -> None:
+    answerer = opened(folders["gguf"], "gguf")
+    prompts = [answerer.prompt(f"{number} " + "attention " * 60 * number) for number in range(1, 4)]
+    assert max(len(prompt.tokens) for prompt in prompts) >= 400
+    answers = answerer.answer(prompts, Generation(20), ["A scale."] * 3)
+    alone = answerer.answer([prompts[2]], Generation(20), ["A scale."])[0]
+    assert answers[2].reference_loss == pytest.approx(alone.reference_loss, abs=1e-3)
+
+
+ROPES = {
+    "llama3": {
+        "rope_type": "llama3",
+        "rope_theta": 10000.0,
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 128,
+    },
+    "linear": {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0},
+    "yarn": {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 128},
+    "theta": {"rope_type": "default", "rope_theta": 500000.0},
+}
+
+
+@pytest.mark.parametrize("rope", ROPES)
+def test_positions_far_away_are_rotated_alike(rope: str, tmp_path: Path) -> None:
+    """Llama's layout with each way of stretching positions: the loss of a long reference, against Transformers."""
+    base = tiny.model(tmp_path / "base", "llama", rope_parameters=ROPES[rope], num_key_value_heads=4, initializer_range=0.1)
+    models = opened(base, "full"), opened(as_gguf(tmp_path / "gguf", base), "gguf")
+    reference = " ".join(tiny.TEXTS)
+    losses = [model.answer([model.prompt(reference)], Generation(1), [reference])[0] for model in models]
+    assert losses[0].reference_tokens == losses[1].reference_tokens
+    assert (losses[0].reference_tokens or 0) > 100
+    assert losses[0].reference_loss == pytest.approx(losses[1].reference_loss, abs=3e-3)
+    plain = json.loads((base / "config.json").read_text())
+    plain["rope_parameters"] = {"rope_type": "default", "rope_theta": 10000.0}
+    (base / "config.json").write_text(json.dumps(plain))
+    other = opened(base, "full")
+    unlike = other.answer([other.prompt(reference)], Generation(1), [reference])[0]
+    assert abs((unlike.reference_loss or 0) - (losses[0].reference_loss or 0)) > 0.01  # the difference would be seen
+
+
+@pytest.mark.shared
+def test_a_real_model_answers_alike_in_both_forms(tmp_path: Path) -> None:
+    source = SHARED / "stories260K-hf"
+    if not source.exists():
+        pytest.skip("../shared/data/models/stories260K-hf is missing")
+    for file in source.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "chat_template.jinja").write_text("<s>{% for message in messages %}{{ message['content'] }}{% endfor %}")
+    tiny.record(tmp_path, form="full", architecture="llama")
+    tiny.record(as_gguf(tmp_path / "gguf", tmp_path), form="gguf", architecture="llama")
+    models = opened(tmp_path, "full"), opened(tmp_path / "gguf", "gguf")
+    starts = ("Once upon a time", "The dog was big and", "Lily had a red")
+    answers = [model.answer([model.prompt(text) for text in starts], Generation(60)) for model in models]
+    assert [answer.text for answer in answers[0]] == [answer.text for answer in answers[1]]
+    assert all(len(answer.text) > 100 for answer in answers[0])
+
+
+@pytest.mark.parametrize("form", ["full", "gguf"])
+def test_a_reference_beyond_the_model_is_scored_as_far_as_it_goes(form: str, folders: dict[str, Path]) -> None:
+    answerer = opened(folders[form], form)
+    prompt = answerer.prompt("Why?")
+    answers = answerer.answer([prompt, prompt], Generation(2), ["attention " * 400, None])
+    assert answers[0].reference_tokens == 512 - len(prompt.tokens)
+    assert answers[1].reference_loss is None
+    assert answers[1].reference_tokens is None
+
+
+def test_a_gpu_that_llama_cpp_was_not_built_for_is_refused(folders: dict[str, Path]) -> None:
+    from runner.gguf.llama import offloads
+
+    if offloads():
+        pytest.skip("llama-cpp-python was built for a GPU")
+    with pytest.raises(StepError, match=r"resources\.device is cuda, but llama-cpp-python was built without it"):
+        open_answerer(folders["gguf"], "gguf", Path, device="cuda")
