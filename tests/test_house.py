@@ -11,10 +11,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = (
-    "torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "accelerate", "faiss", "llama_cpp", "gguf",
-    "sentence_transformers", "google.generativeai", "google.api_core", "matplotlib", "numpy", "scipy", "pandas", "pypdfium2", "sacrebleu", "evaluate",
-    "rouge_score", "jsonschema", "rich",
-)  # fmt: skip
+    *("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "accelerate", "faiss", "llama_cpp", "gguf"),
+    *("sentence_transformers", "google.generativeai", "google.api_core", "matplotlib", "numpy", "scipy", "pandas", "pypdfium2"),
+    *("sacrebleu", "evaluate", "rouge_score", "jsonschema", "rich"),
+)
 SOURCES = sorted((ROOT / "runner").rglob("*.py"))
 
 
