@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from runner.datasets.examples import FIELDS, examples
 from runner.datasets.folding import fold
-from runner.datasets.leakage import Leakage, leakage, near_duplicates
+from runner.datasets.leakage import Leakage, counterparts, leakage, near_duplicates
 from runner.datasets.mixing import Count, Mixed, mix
 from runner.datasets.reading import hub_records, read_records
 from runner.datasets.rows import RowWriter, count_rows, read_rows
 from runner.datasets.splitting import groups, split
 
 __all__ = [
-    "FIELDS", "Count", "Leakage", "Mixed", "RowWriter", "count_rows", "examples", "fold", "groups", "hub_records", "leakage", "mix",
-    "near_duplicates", "read_records", "read_rows", "split",
+    "FIELDS", "Count", "Leakage", "Mixed", "RowWriter", "count_rows", "counterparts", "examples", "fold", "groups", "hub_records",
+    "leakage", "mix", "near_duplicates", "read_records", "read_rows", "split",
 ]  # fmt: skip

@@ -34,6 +34,20 @@ class Leakage:
 def leakage(part: Sequence[Example], others: Sequence[Example], near: float = 0.8) -> Leakage:
     """Leakage into ``part`` from ``others``. Questions are nearly equal when the Jaccard similarity of their character
     5-grams is at least ``near``."""
+    hits: Counter[str] = Counter()
+    pairs: list[tuple[str, str, str]] = []
+    for example, found in zip(part, counterparts(part, others, near), strict=True):
+        hits.update(found.keys())
+        hits["any"] += bool(found)
+        if found and len(pairs) < 10:
+            kind = next(kind for kind in ("question", "near_question", "document") if kind in found)
+            pairs.append((example["id"], found[kind], kind))
+    share = {kind: round(hits[kind] / max(1, len(part)), 6) for kind in ("document", "question", "near_question", "any")}
+    return Leakage(**share, pairs=pairs)
+
+
+def counterparts(part: Sequence[Example], others: Sequence[Example], near: float = 0.8) -> list[dict[str, str]]:
+    """For each example of ``part``, by kind (document, question, near_question), the id of one in ``others`` that gives it away."""
     documents: dict[str, str] = {}
     questions: dict[str, str] = {}
     for example in others:
@@ -41,21 +55,15 @@ def leakage(part: Sequence[Example], others: Sequence[Example], near: float = 0.
         for document in example.get("documents", []):
             documents.setdefault(document, example["id"])
     similar = near_duplicates([example["question"] for example in part], [example["question"] for example in others], near)
-    hits: Counter[str] = Counter()
-    pairs: list[tuple[str, str, str]] = []
+    found = []
     for place, example in enumerate(part):
-        found = {
+        there = {
             "document": next((documents[name] for name in example.get("documents", []) if name in documents), None),
             "question": questions.get(fold(example["question"])),
             "near_question": others[similar[place]]["id"] if place in similar else None,
         }
-        hits.update(kind for kind, there in found.items() if there is not None)
-        hits["any"] += any(there is not None for there in found.values())
-        kind = next((kind for kind in ("question", "near_question", "document") if found[kind] is not None), None)
-        if kind is not None and len(pairs) < 10:
-            pairs.append((example["id"], str(found[kind]), kind))
-    share = {kind: round(hits[kind] / max(1, len(part)), 6) for kind in ("document", "question", "near_question", "any")}
-    return Leakage(**share, pairs=pairs)
+        found.append({kind: id for kind, id in there.items() if id is not None})
+    return found
 
 
 def near_duplicates(texts: Sequence[str], others: Sequence[str], near: float) -> Mapping[int, int]:

@@ -48,6 +48,7 @@ CASES: dict[str, tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]] = 
     "group_by": (rows(), {"max_leakage": 1.0}, {"group_by": "none", "max_leakage": 1.0}),
     "seed": (rows(), {}, {"seed": 1}),
     "near_duplicate": (rows(), {"max_leakage": 1.0}, {"near_duplicate": 0.2, "max_leakage": 1.0}),
+    "leaking": (rows(twins=1), {"max_leakage": 1.0}, {"leaking": "drop", "max_leakage": 1.0}),
     "max_leakage": (rows(twins=1), {}, {"max_leakage": 0.5}),
 }
 PROVED: set[str] = set(CASES)
@@ -86,7 +87,7 @@ def test_a_random_split_leaks_and_is_refused(tmp_path: Path) -> None:
         run(tmp_path, rows(), group_by="none")
     text = str(caught.value)
     assert text.startswith("max_leakage: 100.0% of test leaks from other parts, more than 5.0%: 100.0% share a document; for instance ")
-    assert text.endswith("\n  set `group_by: document`; drop near-duplicates, or raise `max_leakage` and report it")
+    assert text.endswith("\n  set `group_by: document`; set `leaking: drop`, or raise `max_leakage` and report it")
 
 
 def test_the_same_question_in_every_document_leaks(tmp_path: Path) -> None:
@@ -132,3 +133,25 @@ def test_rules_between_fields(parts: dict[str, float], path: str, found: str) ->
 def test_shares_out_of_range_are_refused_by_the_schema(parts: dict[str, float]) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({"parts": parts}, split.Params)
+
+
+def test_leaking_examples_are_dropped_from_the_smaller_part_and_listed(tmp_path: Path) -> None:
+    given = rows(twins=2)
+    whole, _, _ = run(tmp_path / "keep", given, max_leakage=1.0)
+    parts, summaries, ctx = run(tmp_path / "drop", given, leaking="drop", max_leakage=0)
+    assert parts["train"] == whole["train"]
+    assert set(parts["test"]) == {id for id in whole["test"] if not id.startswith("t")}
+    assert summaries["test"]["leakage"]["any"] == 0
+    assert summaries["test"]["dropped"] == len(whole["test"]) - len(parts["test"]) == 4
+    rejected = [json.loads(line) for line in (tmp_path / "drop/out/test/rejected.jsonl").read_text().splitlines()]
+    assert {row["reason"] for row in rejected} == {"leaks"}
+    assert {row["id"] for row in rejected} == set(whole["test"]) - set(parts["test"])
+    assert "4 of 12 examples left out of test: a larger part has the same question or nearly so" in ctx.warnings
+
+
+def test_a_part_of_which_nothing_is_left_is_an_error(tmp_path: Path) -> None:
+    given = [
+        {"id": f"{d}-{n}", "question": f"Who wrote it {n}?", "answer": "a", "documents": [f"d{d}"]} for d in range(6) for n in range(3)
+    ]
+    with pytest.raises(StepError, match="nothing is left of test: a larger part has each of its questions"):
+        run(tmp_path, given, leaking="drop")
