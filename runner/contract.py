@@ -7,6 +7,7 @@ Importing it imports nothing heavy. This module imports nothing of the project.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,12 +89,13 @@ Inputs = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Upstream:
-    """What ``check`` may know of a producer: its step, kind, params, and the output that is read."""
+    """What ``check`` may know of a producer: its step, kind, params, the output that is read, and the arm."""
 
     step: str
     kind: str
     params: Any
     output: Output
+    axes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,11 @@ class HubUse:
     kind: Literal["model", "dataset"]
     id: str
     revision: str | None = None
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the revision is a commit: a branch or a tag may be moved."""
+        return self.revision is not None and re.fullmatch("[0-9a-f]{40}", self.revision) is not None
 
 
 class Template(Protocol):
@@ -185,7 +192,8 @@ class StepKind(Protocol):
     PORTS: tuple[Port, ...]
 
     def outputs(self, params: Any) -> Mapping[str, Output]:
-        """Outputs by name; ``{MAIN: Output(...)}`` for a kind with just one."""
+        """Outputs by name; ``{MAIN: Output(...)}`` for a kind with just one. Where they depend on the parameters, the docstring
+        says how, in a line for `recipe explain`."""
         ...
 
     def run(self, params: Any, inputs: Inputs, out: Path, ctx: Context) -> None:
@@ -202,6 +210,7 @@ class StepKind(Protocol):
     # optional: sources(params) -> Mapping[str, Sequence[str]], input files: field -> paths and globs
     # optional: prompts(params) -> Iterable[PromptUse]
     # optional: hub(params) -> Iterable[HubUse]
+    # optional: measures(params) -> Iterable[str], the metrics that claims and checks may name
     # optional: network(params) -> Iterable[str], what the step talks to, in words ("Gemini API"); refused by --offline
 
 
@@ -249,6 +258,9 @@ class Kind:
 
     def hub(self, params: Any) -> Iterable[HubUse]:
         return self._optional("hub", (), params)
+
+    def measures(self, params: Any) -> Iterable[str]:
+        return self._optional("measures", (), params)
 
     def network(self, params: Any) -> Iterable[str]:
         return self._optional("network", (), params)

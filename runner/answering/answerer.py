@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-#: Texts of the tokens that end a turn; a model stops at those that its vocabulary has, as llama.cpp does by itself.
-TURN_ENDS = ("<|endoftext|>", "<|im_end|>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "</s>")
+#: Texts of the tokens that end an answer; a model stops at those that its vocabulary has, as llama.cpp does by itself.
+TURN_ENDS = (
+    "<|endoftext|>", "<|im_end|>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "</s>",
+    "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from runner.answering.answerer import TURN_ENDS, Generated, Generation, Prompt
 from runner.errors import StepError
@@ -32,6 +33,8 @@ class TransformersAnswerer:
         configured = self._model.generation_config.eos_token_id
         ends = {vocabulary[text] for text in TURN_ENDS if text in vocabulary} | {self._tokenizer.eos_token_id}
         self._ends = sorted(ends.union(configured if isinstance(configured, list) else [configured]) - {None})
+        # Transformers fills whatever a call leaves open from here: Qwen2.5's repetition penalty of 1.05, say, into greedy decoding too.
+        self._model.generation_config = GenerationConfig()
 
     def prompt(self, message: str) -> Prompt:
         text = self._render(message, None)
@@ -55,6 +58,7 @@ class TransformersAnswerer:
                 input_ids=torch.tensor(rows, device=self._model.device),
                 attention_mask=torch.tensor(masks, device=self._model.device),
                 generation_config=self._settings(generation, padding),
+                logits_processor=LogitsProcessorList([_Numbers()]),
                 stopping_criteria=StoppingCriteriaList(watch),
             )
         losses = [self._loss(*pair) for pair in zip(prompts, references or [None] * len(prompts), strict=True)]
@@ -70,7 +74,7 @@ class TransformersAnswerer:
         del self._model
 
     def _settings(self, generation: Generation, padding: int) -> GenerationConfig:
-        """Complete settings, so that nothing comes from the model's own generation_config (a repetition penalty, say)."""
+        """What is asked for; the model's own generation_config is not consulted."""
         drawn = {"do_sample": True, "temperature": generation.temperature, "top_p": generation.top_p, "top_k": 0}
         return GenerationConfig(
             max_new_tokens=generation.max_new_tokens,
@@ -88,7 +92,7 @@ class TransformersAnswerer:
         with torch.inference_mode():
             logits = self._model(input_ids=ids, logits_to_keep=len(completion) + 1).logits[0, :-1].to(torch.float32)
             loss = torch.nn.functional.cross_entropy(logits, ids[0, -len(completion) :])
-        return float(loss), len(completion)
+        return _number(float(loss)), len(completion)
 
     def _completion(self, prompt: Prompt, reference: str) -> list[int]:
         """The tokens of the reference in the assistant's turn, with what the template puts after it."""
@@ -115,6 +119,21 @@ class TransformersAnswerer:
         text = self._tokenizer.decode(made[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False)
         length = len(made) if end is None else end
         return Generated(text.strip(), len(prompt.tokens), length, "length" if end is None else "stop", loss, count)
+
+
+def _number(value: float) -> float:
+    """The value, or StepError for NaN: without it a model whose activations overflow answers "!!!!" and looks merely bad."""
+    if math.isnan(value):
+        raise StepError("the model computes values that are not numbers", remedy="set dtype to bfloat16 or float32")
+    return value
+
+
+class _Numbers(LogitsProcessor):  # type: ignore[misc]
+    """Looks at every token's logits, and changes nothing."""
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        _number(float(scores.sum()))
+        return scores
 
 
 class _Watch(StoppingCriteria):  # type: ignore[misc]

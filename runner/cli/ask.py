@@ -34,6 +34,8 @@ def command(
     """
     from runner.reports.record import Run
 
+    if not question.strip():
+        raise UsageError("the question is empty", remedy='recipe ask NAME "What does the corpus say about …?"')
     opened = Run.open(find_run(run, artifacts))
     gguf = _choose(opened.made("model", form="gguf"), model)
     steps = _answering(opened, gguf)
@@ -63,6 +65,8 @@ def command(
         print("\nSources" + (f" ({reply.dropped} more did not fit)" if reply.dropped else ""))
         for number, passage in enumerate(reply.sources, 1):
             print(f"  {number}. {_source(passage)}")
+    elif index is not None:
+        print("\nNo passage of the index was given to the model: " + ("none fitted." if reply.dropped else "none matches the question."))
 
 
 def _choose(found: Sequence[Made], wanted: str | None) -> Made:
@@ -84,9 +88,6 @@ def _answering(run: Run, gguf: Made) -> list[Json]:
 
 
 def _source(passage: dict[str, Any]) -> str:
-    parts = [str(passage.get("title") or passage.get("document") or passage.get("chunk"))]
-    if passage.get("section"):
-        parts.append(str(passage["section"]))
-    if passage.get("page"):
-        parts.append(f"page {passage['page']}")
-    return ", ".join(parts) + f" ({passage['score']:.2f})"
+    parts = [passage.get("title") or passage.get("document") or passage.get("chunk"), passage.get("section")]
+    page = [f"page {passage['page']}"] if passage.get("page") else []
+    return ", ".join([*dict.fromkeys(str(part) for part in parts if part), *page]) + f" ({passage['score']:.2f})"

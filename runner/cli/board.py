@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from runner.engine import events
-from runner.reports.formats import duration, number
+from runner.reports.formats import duration, number, size
 
 #: Points of a curve that are kept for drawing.
 POINTS = 2000
@@ -48,13 +48,19 @@ class Row:
         """Seconds until the total is reached, at this rate."""
         return None if self.rate is None or self.total is None else max(0.0, self.total - self.done) / self.rate
 
+    def _count(self, count: float) -> str:
+        """Things that are done: a question that is half answered counts when it is answered."""
+        return size(count) if self.unit == "bytes" else number(int(count))
+
     def progress(self) -> str:
         """``12/40 steps, 3.4/s, 8 s left, loss 2.31``; empty before the first progress."""
         parts = []
         if self.first is not None:
-            whole = f"/{number(self.total, 4)}" if self.total is not None else ""
-            parts.append(f"{number(self.done, 4)}{whole} {self.unit}".rstrip())
-        if self.rate is not None:
+            whole = f"/{self._count(self.total)}" if self.total is not None else ""
+            parts.append(f"{self._count(self.done)}{whole} {'' if self.unit == 'bytes' else self.unit}".rstrip())
+        if self.rate is not None and self.unit == "bytes":
+            parts.append(f"{size(self.rate)}/s")
+        elif self.rate is not None:
             parts.append(f"{number(self.rate)}/s" if self.rate >= 0.5 else f"{duration(1 / self.rate)} each")
         if self.left is not None:
             parts.append(f"{duration(self.left)} left")

@@ -20,7 +20,7 @@ class Format(str, Enum):  # noqa: UP042 - StrEnum would print the same, but Type
 
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe's YAML file.", show_default=False)]
-RecipeFiles = Annotated[list[Path], typer.Argument(metavar="RECIPE...", help="The recipes' YAML files.", show_default=False)]
+RecipeFiles = Annotated[list[Path], typer.Argument(metavar="RECIPE", help="The recipes' YAML files.", show_default=False)]
 RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's folder, NAME/TIME, or a recipe's NAME for its latest run.", show_default=False)
 ]

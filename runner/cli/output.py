@@ -47,6 +47,12 @@ def _width(text: str) -> int:
     return sum(2 if east_asian_width(sign) in "WF" else 1 for sign in text)
 
 
+def short(path: Path) -> str:
+    """A path as it is best typed from here."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
 def complain(error: RunnerError) -> None:
     """An error on standard error: a recipe's problems with their lines and carets, others in their own words."""
     if isinstance(error, RecipeError):

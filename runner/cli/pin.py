@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from runner.cli.options import RecipeFiles
+from runner.cli.output import short
 
 
 def command(recipes: RecipeFiles) -> None:
@@ -11,4 +12,8 @@ def command(recipes: RecipeFiles) -> None:
     from runner.recipe import pin
 
     for file in recipes:
-        print(pin(file))
+        lock, pins = pin(file)
+        print(f"{short(lock)}: {'' if pins else 'nothing is fetched from a hub'}".rstrip())
+        width = max(map(len, pins), default=0)
+        for id_, revision in pins.items():
+            print(f"  {id_:<{width}}  {revision}")

@@ -76,7 +76,7 @@ def show(recipe: Recipe, planned: Plan, format: Format) -> int:
     counts = Counter(item.state for item in items)
     print("\n" + ", ".join(f"{counts[state]} {words}" for state, words in STATES.items() if counts[state]))
     fetched = {
-        f"{use.kind} {use.id}" + (f" at {use.revision[:12]}" if use.revision else ", not pinned"): None
+        f"{use.kind} {use.id}" + (f" at {use.revision[:12]}" if use.revision else "") + ("" if use.pinned else ", not pinned"): None
         for item in items
         for use in item.hub
     }

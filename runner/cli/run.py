@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from runner.cli.options import Artifacts, Format, Profiles, RecipeFiles, Sets, open_store
+from runner.cli.output import short
 from runner.cli.plan import Force, Offline, Only, Unpinned, Until, show
 from runner.errors import DONE, INTERRUPTED, STEP_FAILED
 
@@ -68,7 +69,7 @@ def _run(recipe: Recipe, artifacts: Path | None, asked: dict[str, Any], jobs: in
         code = code or _checks(result.folder, partial)
         page = result.folder / "report.html"
         if page.is_file():
-            print(f"report: {_short(page)}")
+            print(f"report: {short(page)}")
     return code
 
 
@@ -97,7 +98,7 @@ def _failures(result: RunResult) -> None:
                 print(f"  {error['remedy']}", file=sys.stderr)
             log = run.log(instance)
             if log.is_file():
-                print(f"  log: {_short(log)}", file=sys.stderr)
+                print(f"  log: {short(log)}", file=sys.stderr)
 
 
 def _checks(folder: Path, partial: bool) -> int:
@@ -116,9 +117,3 @@ def _checks(folder: Path, partial: bool) -> int:
         if verdict.verdict != "holds" and not (partial and verdict.verdict == "not measured"):
             code = STEP_FAILED
     return code
-
-
-def _short(path: Path) -> str:
-    """A path as it is best typed from here."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

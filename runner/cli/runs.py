@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from runner.cli.board import WORDS
 from runner.cli.options import Artifacts, Format, Formats, open_store
 from runner.cli.output import aligned, print_json
 from runner.reports.formats import duration
@@ -24,7 +25,7 @@ def command(artifacts: Artifacts = None, format: Formats = Format.text) -> None:
                 f"{record['recipe']}/{record['run']}",
                 record["status"],
                 "" if record["seconds"] is None else duration(record["seconds"]),
-                ", ".join(f"{number} {state}" for state, number in record["states"].items()),
+                ", ".join(f"{number} {WORDS.get(state, state)}" for state, number in record["states"].items()),
                 "; ".join(record["overlays"]),
             )
             for record in records

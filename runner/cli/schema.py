@@ -12,7 +12,7 @@ from runner.errors import DONE, STEP_FAILED, UsageError
 
 def command(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Print this schema, e.g. recipe.schema.json.", show_default=False)
+        str | None, typer.Argument(metavar="NAME", help="Print this schema, e.g. recipe.schema.json.", show_default=False)
     ] = None,
     write: Annotated[bool, typer.Option("--write", help="Write all schemas to the project's folder `schemas`.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 if the schemas on disk are not those of the code.")] = False,

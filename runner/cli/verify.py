@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def command(
     what: Annotated[
         str | None,
-        typer.Argument(metavar="[RUN|ARTIFACT]", help="A run, or the first digits of a key; everything by default.", show_default=False),
+        typer.Argument(metavar="RUN|ARTIFACT", help="A run, or the first digits of a key; everything by default.", show_default=False),
     ] = None,
     artifacts: Artifacts = None,
     format: Formats = Format.text,

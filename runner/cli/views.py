@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from runner.cli.board import WORDS, Board, Row, sparkline
@@ -91,6 +92,7 @@ class Live:
     def __init__(self, stream: TextIO, console: Console | None = None) -> None:
         self.board, self._stream, self._console = Board(), stream, console
         self._live: Any = None
+        self._heard = time.monotonic()
 
     def __enter__(self) -> Live:
         return self
@@ -101,6 +103,7 @@ class Live:
 
     def __call__(self, event: events.Event) -> None:
         row = self.board.take(event)
+        self._heard = time.monotonic()
         if isinstance(event, events.Started) and self._live is None:
             from rich.console import Console
             from rich.live import Live as Drawn
@@ -130,7 +133,11 @@ class Live:
             name = Text(row.id, "bold" if row.state == "running" else "")
             bar = [_bar(row)] if len(table.columns) == 4 else []
             table.add_row(Text(sign, style), name, *bar, Text(self._words(row), "dim"))
-        return Group(table, Text(f"   {duration(self.board.now)}: {self.board.counts()}", "dim"))
+        return Group(table, Text(f"   {duration(self._now())}: {self.board.counts()}", "dim"))
+
+    def _now(self) -> float:
+        """Seconds since the run began, between events too: a step may import or download for long before it says anything."""
+        return self.board.now + time.monotonic() - self._heard
 
     def _visible(self, height: int) -> list[Row]:
         rows = list(self.board.rows.values())
@@ -144,7 +151,7 @@ class Live:
     def _words(self, row: Row) -> str:
         if row.state == "running":
             line = f"  {sparkline(row.curve)}" if len(row.curve) > 1 else ""
-            return (row.progress() or duration(self.board.now - row.started)) + line
+            return (row.progress() or duration(self._now() - row.started)) + line
         return "" if row.state == "waiting" else _ending(row)
 
 

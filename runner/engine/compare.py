@@ -77,25 +77,24 @@ def _files(what: str, was: Mapping[str, str], now: Mapping[str, str]) -> Iterato
 
 
 def _inputs(was: Mapping[str, Sequence[Any]], now: Mapping[str, Sequence[Any]]) -> Iterator[str]:
-    old, new = _named(was), _named(now)
-    for name in [name for name in new if name not in old]:
-        yield f"input {name} added"
-    for name in [name for name in old if name not in new]:
-        yield f"input {name} removed"
-    changed = [name for name in new if name in old and new[name] != old[name]]
-    yield from (f"input {name} changed" for name in changed)
+    old, new = _told_apart(was), _told_apart(now)
+    yield from (f"input {_name(new[seen])} added" for seen in new if seen not in old)
+    yield from (f"input {_name(old[seen])} removed" for seen in old if seen not in new)
+    yield from (f"input {_name(new[seen])} changed" for seen in new if seen in old and new[seen] != old[seen])
     if old == new and was != now:
         yield "inputs in another order or on another port"
 
 
-def _named(inputs: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-    """Inputs by the name that a recipe gives them: ``splits.train``, ``lora[rank=8]``."""
-    named = {}
-    for seen in (item for items in inputs.values() for item in items):
-        axes = ",".join(f"{axis}={label}" for axis, label in seen["axes"].items())
-        output = "" if seen["output"] == "main" else f".{seen['output']}"
-        named[f"{seen['step']}{f'[{axes}]' if axes else ''}{output}"] = [seen["digest"], seen["type"], seen["form"]]
-    return named
+def _told_apart(inputs: Mapping[str, Sequence[Any]]) -> dict[tuple[Any, ...], Mapping[str, Any]]:
+    """Inputs by step, axes and output; axes have no order here, for a manifest does not keep that of the recipe."""
+    return {(i["step"], frozenset(i["axes"].items()), i["output"]): i for items in inputs.values() for i in items}
+
+
+def _name(seen: Mapping[str, Any]) -> str:
+    """The name that a recipe gives an input: ``splits.train``, ``lora[rank=8]``."""
+    axes = ",".join(f"{axis}={label}" for axis, label in seen["axes"].items())
+    output = "" if seen["output"] == "main" else f".{seen['output']}"
+    return f"{seen['step']}{f'[{axes}]' if axes else ''}{output}"
 
 
 def _values(was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

@@ -53,7 +53,7 @@ class WorkerContext:
 
     def progress(self, done: float, total: float | None = None, unit: str = "items") -> None:
         self.check_cancelled()
-        message = {"done": tame(done), "total": tame(total), "unit": unit}
+        message = {"done": _number(done) or 0.0, "total": None if total is None else _number(total), "unit": str(unit)}
         now = time.monotonic()
         if now - self._last_progress < _PAUSE and done != total:
             self._unsent = message
@@ -68,10 +68,10 @@ class WorkerContext:
             self._unsent = None
 
     def metrics(self, step: int, **values: float) -> None:
-        self._send("metrics", step=int(step), values={name: tame(value) for name, value in values.items()})
+        self._send("metrics", step=int(step), values={name: None if value is None else _number(value) for name, value in values.items()})
 
     def fact(self, name: str, value: Any, unit: str = "") -> None:
-        self._send("fact", name=name, value=tame(value), unit=unit)
+        self._send("fact", name=str(name), value=tame(value), unit=str(unit))
 
     def log(self, message: str) -> None:
         self._send("log", message=str(message))
@@ -89,6 +89,12 @@ class WorkerContext:
     def check_cancelled(self) -> None:
         if self._cancelled():
             raise Cancelled("the run was interrupted")
+
+
+def _number(value: Any) -> float | None:
+    """A number of any library as Python's own, None for NaN and infinities; ValueError or TypeError for what is no number."""
+    number = float(value)
+    return number if math.isfinite(number) else None
 
 
 def tame(value: Any) -> Any:

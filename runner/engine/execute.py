@@ -105,9 +105,9 @@ class Execution:
             outcome.state, outcome.manifest, outcome.why = "hit", keyed.manifest, made_elsewhere(keyed.manifest)
             return
         outcome.why = self.planner.why(instance, keyed)
-        with self._locked(keyed.key, instance.id) as (lock, waited):
+        with self._locked(keyed.key, instance.id) as lock:
             found = self._look_again(keyed, outcome)
-            if found is not None and (waited or not forced):
+            if found is not None and (not forced or found != keyed.manifest):
                 outcome.state, outcome.manifest, outcome.why = "hit", found, "computed by another run in the meantime"
                 return
             for artifact in (artifact for artifacts in keyed.inputs.values() for artifact in artifacts):
@@ -214,8 +214,8 @@ class Execution:
         outcome.failure = Failure(f"its input {key[:12]} is damaged: {error.message}", "it was set aside; run again")
 
     @contextmanager
-    def _locked(self, key: str, instance: str) -> Iterator[tuple[Lock, bool]]:
-        """The key's lock, and whether it had to be waited for. Cancelled when the run is interrupted meanwhile."""
+    def _locked(self, key: str, instance: str) -> Iterator[Lock]:
+        """The key's lock. Cancelled when the run is interrupted while another one holds it."""
         lock, waited = self.store.lock(key), False
         while not lock.acquire():
             if not waited:
@@ -224,7 +224,7 @@ class Execution:
             if self.cancel.soft.wait(_TICK):
                 raise Cancelled("the run was interrupted")
         try:
-            yield lock, waited
+            yield lock
         finally:
             lock.release()
 

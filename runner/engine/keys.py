@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import msgspec
-
 from runner.contract import Artifact, HubUse, Kind, Struct
 from runner.engine.canonical import digest, plain
 from runner.engine.sources import Source, Sources
 from runner.errors import RunnerError, UsageError
 from runner.recipe.model import Instance, Recipe
+from runner.recipe.pins import fill
 
 
 @dataclass(frozen=True)
@@ -92,21 +91,9 @@ def parts_of(recipe: Recipe, instance: Instance, kind: Kind, sources: Sources) -
 
 
 def pinned(kind: Kind, params: Struct, pins: Mapping[str, str]) -> tuple[Struct, list[HubUse]]:
-    """Fill the ``revision`` beside each field that names a hub id with the revision that the lock file gives."""
-    for use in kind.hub(params):
-        if use.revision is None and use.id in pins:
-            params = _with_revision(params, use.field.split("."), pins[use.id])
+    """The parameters with the revisions that the lock file gives, and what they fetch from a hub."""
+    params = fill(kind, params, pins)
     return params, list(kind.hub(params))
-
-
-def _with_revision(struct: Any, path: Sequence[str], revision: str) -> Any:
-    """A copy of the struct whose field ``revision`` beside the end of ``path`` is set."""
-    if len(path) > 1:
-        return msgspec.structs.replace(struct, **{path[0]: _with_revision(getattr(struct, path[0]), path[1:], revision)})
-    own = getattr(struct, path[0])
-    if isinstance(own, msgspec.Struct):  # the field names the map that holds id and revision
-        return msgspec.structs.replace(struct, **{path[0]: msgspec.structs.replace(own, revision=revision)})
-    return msgspec.structs.replace(struct, revision=revision)
 
 
 def _template(recipe: Recipe, file: str) -> tuple[dict[str, str], str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -77,7 +78,7 @@ class Lease:
         self.path = folder / f"lease-{os.getpid()}-{os.urandom(4).hex()}"
         self._lock = Lock(self.path)
         with Gate(self.gate, shared=True):
-            self._lock.acquire()
+            self._lock.acquire(wait=True)  # another run may be asking whether this one lives
         self._keys: set[str] = set()
 
     def add(self, key: str) -> None:
@@ -92,12 +93,13 @@ class Lease:
 
 
 def leased(folder: Path) -> set[str]:
-    """Keys that live runs use; files of dead runs are removed. Call it inside an exclusive :class:`Gate`."""
+    """Keys that live runs use; files of dead runs are removed. Inside an exclusive :class:`Gate` no more can be added."""
     keys: set[str] = set()
     for path in folder.glob("lease-*"):
         lock = Lock(path)
         if lock.acquire():
             lock.release()
         else:
-            keys.update(path.read_text(encoding="ascii", errors="replace").split())
+            with suppress(FileNotFoundError):
+                keys.update(path.read_text(encoding="ascii", errors="replace").split())
     return keys

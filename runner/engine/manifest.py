@@ -113,17 +113,22 @@ def compare_hashes(folder: Path, manifest: Manifest) -> None:
 def measure(out: Path, outputs: Mapping[str, Output], secrets: Mapping[bytes, str]) -> tuple[dict[str, File], dict[str, Stored]]:
     """Hash what a step has left under ``out`` and check its shape; ``secrets`` maps values to the variables they came from.
 
-    StepError for a missing or empty output, a file that belongs to no output, a link or device, or a file that holds a secret.
+    StepError for a missing or empty output, a file that belongs to no output, a link (soft or hard) or device, or a file that
+    holds a secret.
     """
+    if out.is_symlink() or not out.is_dir():
+        raise StepError("the step removed the folder that it was to write into, or put something else there")
     files: dict[str, File] = {}
     for name, status in walk(out):
+        if not name.isprintable():
+            raise StepError(f"the step wrote a file with an unprintable name: {name!r}")
+        if not stat.S_ISREG(status.st_mode):
+            raise StepError(f"the step wrote {name}, which is no regular file")
         top = name.split("/")[0]
         if (top not in outputs and top != PROVENANCE) or "/" not in name:
             raise StepError(f"the step wrote {name}, which belongs to none of its outputs: {', '.join(outputs)}")
-        if not stat.S_ISREG(status.st_mode):
-            raise StepError(f"the step wrote {name}, which is no regular file")
-        if not name.isprintable():
-            raise StepError(f"the step wrote a file with an unprintable name: {name!r}")
+        if status.st_nlink > 1:  # its bytes could be changed by the other name
+            raise StepError(f"the step wrote {name}, which is a hard link to another file", remedy="write a copy instead")
         sha256, leaked = _hash(out / name, secrets)
         if leaked:
             raise StepError(f"the step wrote the value of {leaked} into {name}", remedy="nothing was kept; a secret never goes to a file")

@@ -17,6 +17,7 @@ from runner.engine.sources import Sources
 from runner.engine.store import Store
 from runner.errors import ArtifactDamaged, RunnerError, UsageError
 from runner.recipe.model import Instance, Recipe
+from runner.recipe.overlay import display
 
 State = Literal["cached", "run", "depends", "blocked"]
 
@@ -150,7 +151,7 @@ class Planner:
         """The same, or blocked when the call does not allow what the instance would do."""
         place = f"{planned.instance.where}  steps.{planned.instance.step}"
         error: UsageError | None = None
-        loose = [use.id for use in planned.hub if use.revision is None]
+        loose = [use.id for use in planned.hub if not use.pinned]
         if self.alone and planned.instance.id not in self.alone:
             error = UsageError(
                 f"`{planned.instance.id}` has not been computed, and --only leaves it out",
@@ -158,7 +159,7 @@ class Planner:
                 remedy=f"compute it with --until {planned.instance.step}, or take --until instead of --only",
             )
         elif loose and not self.options.unpinned:
-            file = self.recipe.file.name
+            file = display(self.recipe.file, self.recipe.root)
             error = UsageError(
                 f"{', '.join(loose)} has no pinned revision",
                 where=place,
@@ -209,7 +210,7 @@ def _matching(recipe: Recipe, name: str) -> list[str]:
     if not found:
         close = difflib.get_close_matches(name, [*recipe.steps(), *recipe.instances], 1)
         remedy = f"did you mean `{close[0]}`?" if close else f"its steps are {', '.join(recipe.steps())}"
-        raise UsageError(f"the recipe has no step `{name}`", where=str(recipe.file.name), remedy=remedy)
+        raise UsageError(f"the recipe has no step `{name}`", where=display(recipe.file, recipe.root), remedy=remedy)
     return found
 
 

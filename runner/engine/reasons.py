@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from runner.engine.history import History
-from runner.engine.planner import Plan, State, plan
+from runner.engine.planner import Plan, Planned, State, plan
 from runner.engine.store import Store
 from runner.recipe.model import Recipe
+
+#: Steps above an instance whose reasons are told.
+_MOST = 5
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,22 @@ def why(recipe: Recipe, store: Store, step: str) -> list[Why]:
     return [_why(planned, history, name) for name, item in planned.items.items() if step in (name, item.instance.step)]
 
 
+def _roots(planned: Plan, item: Planned) -> list[str]:
+    """What makes the steps run that an instance waits for: those above it that would run, or cannot, of themselves."""
+    waiting, above = [item], dict[str, Planned]()
+    while waiting:
+        for refs in waiting.pop().instance.inputs.values():
+            found = {ref.instance: planned.items[ref.instance] for ref in refs if ref.instance not in above}
+            above |= found
+            waiting += found.values()
+    own = [f"{name}: {up.why}" for name, up in planned.items.items() if name in above and (up.state == "run" or up.error is not None)]
+    return own if len(own) <= _MOST else [*own[:_MOST], f"and {len(own) - _MOST} more"]
+
+
 def _why(planned: Plan, history: History, name: str) -> Why:
     item = planned.items[name]
     if item.state != "cached":
-        return Why(name, item.state, tuple(item.why.split("; ")))
+        return Why(name, item.state, (*item.why.split("; "), *_roots(planned, item)))
     reasons = ["nothing has changed"]
     last = history.last(name)
     if last is not None and last[1].get("state") == "done":

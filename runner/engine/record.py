@@ -19,7 +19,7 @@ from runner.engine import durable
 from runner.engine.canonical import plain
 from runner.engine.events import Event, State, Status
 from runner.engine.history import run_folders
-from runner.engine.locks import Lock
+from runner.engine.locks import Gate, Lock
 from runner.engine.manifest import Manifest
 from runner.engine.store import Store
 from runner.errors import UsageError
@@ -65,9 +65,10 @@ class RunRecord:
 
     def __init__(self, recipe: Recipe, store: Store, instances: Mapping[str, Instance], *, unpinned: bool) -> None:
         self.store = store
-        self.folder, now = _new_folder(store.runs / recipe.name)
-        self._lock = Lock(self.folder / ".lock")
-        self._lock.acquire()
+        with Gate(store.locks / "gate", shared=True):  # `clean` sees the folder locked, or not at all
+            self.folder, now = _new_folder(store.runs / recipe.name)
+            self._lock = Lock(self.folder / ".lock")
+            self._lock.acquire()
         self.instances = {name: InstanceRecord.of(instance) for name, instance in instances.items()}
         document = recipe.document
         self._about: dict[str, Any] = {
@@ -82,8 +83,8 @@ class RunRecord:
             "seconds": 0.0,
             "overlays": list(recipe.overlays),
             "unpinned": unpinned,
-            **{name: document.get(name, empty) for name, empty in (("source", {}), ("deviations", []), ("assumptions", []))},
-            **{name: document.get(name, []) for name in ("claims", "checks")},
+            **{name: document.get(name, empty) for name, empty in (("source", {}), ("stated", []), ("deviations", []))},
+            **{name: document.get(name, []) for name in ("assumptions", "claims", "checks")},
             "matrix": {axis: list(labels) for axis, labels in recipe.axes.items()},
             "environment": environment(),
         }

@@ -61,7 +61,9 @@ def run(
     """Run a recipe, or the steps ``only`` or ``until`` name; ``force`` runs steps again whose artifacts are there.
 
     A failing arm does not stop the others: what reads it is blocked, and a gathering step goes without it. The first ^C lets
-    the running steps end or stop, the second kills them. ``on_end`` is given the run's folder, after a failure too.
+    the running steps end or stop, the second kills them; SIGTERM and a closed terminal count as ^C. ``listener`` is called with
+    every event from this thread; ``on_end`` is given the run's folder at the end, after a failure too.
+
     UsageError, with nothing written, for what can be told before anything runs.
     """
     planner = Planner(recipe, store, Options(only, until, force, offline, unpinned))
@@ -71,13 +73,13 @@ def run(
     if dry_run:
         return RunResult("done", DONE, None, plan=plan)
     store.prepare()
-    store.sweep()
     lease = store.lease()
     try:
+        store.sweep()
         plan = _protect(planner, plan, store, lease)
         return _Run(recipe, store, planner, plan, max(1, jobs), listener, offline, unpinned).go(on_end)
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno not in FULL and not str(error.filename or "").startswith(str(store.path)):
             raise
         raise disk_error(error, "the run's folder could not be written") from error
     finally:
@@ -289,15 +291,22 @@ class _Run:
             self.record.instances[event.instance].why = event.why
             self.record.save()
         if self.listener is not None:
-            self.listener(event)
+            try:
+                self.listener(event)
+            except OSError:  # its terminal or pipe has been closed: nobody watches any more, so stop as after ^C
+                self.listener = None
+                self.cancel.soft.set()
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """^C and SIGTERM, as long as the run lasts; only the main thread may ask for them."""
+        """^C, SIGTERM and a closed terminal, as long as the run lasts; only the main thread may ask for them."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._interrupted) for number in (signal.SIGINT, signal.SIGTERM)}
+        wanted = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+            wanted.append(signal.SIGHUP)
+        before = {number: signal.signal(number, self._interrupted) for number in wanted}
         try:
             yield
         finally:

@@ -13,6 +13,9 @@ _SECRET = re.compile(r"(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD)$", re.IGNOR
 _SHORTEST = 6  # shorter values would black out ordinary words
 _TELLING = 16  # values of this length do not stand in a payload by chance
 
+#: Bytes of a log that grows on and on: it keeps its beginning and what came last.
+LARGEST_LOG, BEGINNING = 64 << 20, 16 << 20
+
 
 class Scrubber:
     """Replaces the values of ``*_KEY``, ``*_TOKEN``, ``*_SECRET`` and ``*_PASSWORD`` variables, and of those added, by their names."""
@@ -31,8 +34,8 @@ class Scrubber:
         value = self._environment.get(variable, "")
         if len(value) < _SHORTEST:
             return
-        for spelling in (value, quote(value, safe=""), json.dumps(value)[1:-1]):
-            self._values.setdefault(spelling, variable)
+        spellings = (value, quote(value, safe=""), json.dumps(value)[1:-1])
+        self._values = dict.fromkeys(spellings, variable) | self._values  # a new one: other threads may be reading the old one
         longest_first = sorted(self._values, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first)))
         self._bytes = re.compile(b"|".join(re.escape(os.fsencode(value)) for value in longest_first))
@@ -69,17 +72,27 @@ class Scrubber:
 
 
 class LogFile:
-    """A log that no secret gets into, also one that arrives in two pieces."""
+    """A log that no secret gets into, also one that arrives in two pieces, and that does not fill the disk."""
 
     def __init__(self, path: Any, scrubber: Scrubber) -> None:
         self._file, self._scrubber, self._rest = open(path, "ab", buffering=0), scrubber, b""  # noqa: SIM115
+        self._size, self._dropped = self._file.tell(), 0
 
     def write(self, data: bytes) -> None:
         data = self._rest + data
         end = len(data) - self._scrubber.held_back(data)
         self._rest = data[end:]
-        self._file.write(self._scrubber.raw(data[:end]))
+        self._put(data[:end])
 
     def close(self) -> None:
-        self._file.write(self._scrubber.raw(self._rest))
-        self._file.close()
+        try:
+            self._put(self._rest)
+        finally:
+            self._file.close()
+
+    def _put(self, data: bytes) -> None:
+        if self._size > LARGEST_LOG:
+            self._dropped += self._size - BEGINNING
+            self._file.truncate(BEGINNING)
+            self._size = BEGINNING + self._file.write(f"\n[about {self._dropped >> 20} MiB of this log were left out here]\n".encode())
+        self._size += self._file.write(self._scrubber.raw(data))

@@ -50,6 +50,9 @@ class Sources:
                 raise InputError(f"there is no file `{value}`", where=field, remedy=f"the path is relative to {self.root}")
             found.update(dict.fromkeys(matches))
         named = sorted((os.path.relpath(path, self.root).replace(os.sep, "/"), path) for path in found)
+        for name, _ in named:
+            if (readable := name.encode("utf-8", "backslashreplace").decode()) != name:
+                raise InputError(f"the name of `{readable}` is no UTF-8", where=field, remedy="rename it")
         return [Source(path, name, self._hash(field, path)) for name, path in named]
 
     def _expand(self, field: str, value: str) -> list[Path]:

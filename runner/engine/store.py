@@ -11,7 +11,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -106,14 +106,13 @@ class Store:
 
     def prepare(self) -> None:
         """Make the store's folders. UsageError when the place cannot be written to."""
-        try:
+        with self._writing():
             for name in ("objects", "work", "locks", "cache", "runs"):
                 (self.path / name).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"the store {self.path} cannot be written: {error.strerror}", remedy="choose another place") from error
 
     def sweep(self) -> None:
-        """Remove what a run killed just after a commit, or a killed ``clean``, has left of finished work."""
+        """Remove what a run killed just after a commit, or a killed ``clean``, has left of finished work, and dead leases."""
+        leased(self.locks)
         for work in (self.path / "work").iterdir():
             lock = self.lock(work.name)
             is_over = work.name.startswith("trash-") or (self.folder(work.name) / MANIFEST).is_file()
@@ -125,7 +124,9 @@ class Store:
         return Lock(self.locks / key)
 
     def lease(self) -> Lease:
-        return Lease(self.locks)
+        """Protect what a run uses from `clean`. UsageError when the place cannot be written to."""
+        with self._writing():
+            return Lease(self.locks)
 
     def cache(self, name: str) -> Path:
         path = self.path / "cache" / name
@@ -196,12 +197,22 @@ class Store:
         """Remove runs but for the ``keep_last`` newest of each recipe, artifacts that no kept or live run needs, and strays.
 
         What a kept run's artifacts refer to is kept with them, and so are the journals of steps that a kept run did not
-        finish. The store-wide cache (teachers' answers are paid for) stays unless ``cache`` is true.
+        finish. The store-wide cache (teachers' answers are paid for) stays unless ``cache`` is true. UsageError when that is
+        asked for while a run is alive.
         """
         from runner.engine.collect import collect
 
-        with Gate(self.locks / "gate", shared=False):
+        if not self.path.is_dir():
+            return Cleaned([], [], [], 0)
+        with self._writing(), Gate(self.locks / "gate", shared=False):
             return collect(self, keep_last, leased(self.locks), cache=cache, dry_run=dry_run)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UsageError(f"the store {self.path} cannot be written: {error.strerror}", remedy="choose another place") from error
 
     def _step(self, key: str) -> str:
         try:

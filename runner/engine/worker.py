@@ -68,7 +68,8 @@ class Line:
             os.killpg(0, signal.SIGKILL)
 
     def send(self, what: str, **values: Any) -> None:
-        data = json.dumps({"is": what, **values}).encode() + b"\n"
+        # Half a character (of a file name that is no UTF-8, say) would make every file of the run's record unreadable.
+        data = json.dumps({"is": what, **values}, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
         with self._sending:
             self._channel.sendall(data)
 
@@ -129,7 +130,7 @@ def describe(error: BaseException) -> Failure:
     if isinstance(error, ArtifactDamaged):
         return Failure(error.message, error.remedy, damaged=error.where)
     if isinstance(error, RunnerError):
-        return Failure(f"{error.where}: {error.message}" if error.where else error.message, error.remedy)
+        return Failure(f"{error.where}: {error.message}" if error.where else str(error.message), str(error.remedy))
     traceback.print_exception(error)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return Failure(f"out of memory: {error}".rstrip(": "), "take a smaller batch, length or model, or a machine with more")
@@ -137,9 +138,12 @@ def describe(error: BaseException) -> Failure:
         return Failure(f"the disk is full ({error.filename or os.getcwd()})", "free some space and run again; finished steps are kept")
     if isinstance(error, SystemExit):
         return Failure(f"the step ended the process itself (exit {error.code})", bug=True)
-    text = str(error).strip().splitlines() or [""]
+    try:
+        text = (str(error).strip().splitlines() or [""])[0]
+    except Exception:
+        text = "it cannot be put in words"
     return Failure(
-        f"{type(error).__name__}: {text[0]}".rstrip(": "),
+        f"{type(error).__name__}: {text}".rstrip(": "),
         "this is a bug in the step or a library below it; the traceback is in its log",
         bug=True,
     )

@@ -1,9 +1,5 @@
 """Evaluation: metrics, arms compared on the same items, and the claims of a source answered from a finished run.
 
-Importing this package imports nothing heavy; ``scoring`` and ``metrics`` do.
+``scoring`` compares arms, ``metrics`` and ``bootstrap`` compute (they alone import heavy things), ``claims`` answers the claims
+and checks of a recipe, ``names`` lists the metrics. Importing this package imports none of them.
 """
-
-from runner.evaluation.claims import Verdict, answer_checks, answer_claims
-from runner.evaluation.names import MetricName, expand
-
-__all__ = ["MetricName", "Verdict", "answer_checks", "answer_claims", "expand"]

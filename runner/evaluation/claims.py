@@ -7,14 +7,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from runner.evaluation.measured import Measured, Reader, Unmeasured
+from runner.evaluation.measured import Difference, Measured, Reader, Unmeasured
 
+Relation = Literal["greater than", "less than", "equal to", ""]
 Answer = Literal["reproduced", "not reproduced", "inconclusive", "not measured", "not comparable", "holds", "does not hold"]
+
+
+_RELATIONS: Mapping[str, Relation] = {"greater_than": "greater than", "less_than": "less than", "equals": "equal to"}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim or check, its verdict, and the finding in words. ``against`` is what it was compared with."""
+    """A claim or check, its verdict, and the finding in words, and in parts: ``measured`` should be ``relation`` to ``against``.
+
+    ``tolerance`` belongs to *equal to*; ``reason`` says why something was not measured. Parts that were not come to are None.
+    """
 
     says: str
     where: str
@@ -22,6 +29,10 @@ class Verdict:
     detail: str
     measured: Measured | None = None
     against: Measured | None = None
+    relation: Relation = ""
+    tolerance: float = 0.0
+    difference: Difference | None = None
+    reason: str = ""
 
 
 def answer_claims(claims: Sequence[Mapping[str, Any]], run_record: Mapping[str, Any], artifacts_folder: Path) -> list[Verdict]:
@@ -58,25 +69,24 @@ def answer_checks(checks: Sequence[Mapping[str, Any]], run_record: Mapping[str, 
 
 def _answer(claim: Mapping[str, Any], reader: Reader) -> Verdict:
     says, where = str(claim.get("says", "")), str(claim.get("where") or "")
-    measured = against = None
+    asked, wanted = next((name, claim[name]) for name in _RELATIONS if claim.get(name) is not None)
+    relation, measured, against = _RELATIONS[asked], None, None
     try:
         measured = reader.read(claim["measure"])
-        relation, wanted = next((name, claim[name]) for name in ("greater_than", "less_than", "equals") if claim.get(name) is not None)
         against = reader.target(wanted)
         difference = reader.difference(measured, against)
     except Unmeasured as reason:
         found = f" ({measured})" if measured else ""
-        return Verdict(says, where, "not measured", f"{reason}{found}", measured, against)
+        return Verdict(says, where, "not measured", f"{reason}{found}", measured, against, relation, reason=str(reason))
+    tolerance, words = 0.0, str(relation)
     low, high = difference.low, difference.high
-    if relation == "equals":
+    if relation == "equal to":
         tolerance = float(wanted.get("tolerance") or 0)
-        verdict = _equal(low, high, tolerance)
-        asked = f"within {tolerance:g} of"
-    elif relation == "greater_than":
-        verdict, asked = _above(low, high), "greater than"
+        verdict, words = _equal(low, high, tolerance), f"within {tolerance:g} of"
     else:
-        verdict, asked = _above(-high, -low), "less than"
-    return Verdict(says, where, verdict, f"{measured}; asked: {asked} {against}; {difference.words}", measured, against)
+        verdict = _above(low, high) if relation == "greater than" else _above(-high, -low)
+    detail = f"{measured}; asked: {words} {against}; {difference.words}"
+    return Verdict(says, where, verdict, detail, measured, against, relation, tolerance, difference)
 
 
 def _above(low: float, high: float) -> Answer:

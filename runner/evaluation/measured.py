@@ -39,11 +39,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class Difference:
-    """What was asked about, minus what it is compared with."""
+    """What was asked about, minus what it is compared with. ``p`` and ``items`` are there where the two are paired by item."""
 
     low: float
     high: float
     words: str
+    value: float
+    p: float | None = None
+    items: int = 0
 
 
 class Scores:
@@ -103,13 +106,13 @@ class Reader:
         if first.scores is not None and first.scores is second.scores and first.name == second.name:
             low, high, p, n = self._paired(first, second)
             return Difference(
-                low, high, f"paired difference {_number(value)} [{_number(low)}, {_number(high)}] over {n} items, p = {p:.2g}"
+                low, high, f"paired difference {_number(value)} [{_number(low)}, {_number(high)}] over {n} items, p = {p:.2g}", value, p, n
             )
         low, high = first.low - second.high, first.high - second.low
         words = f"difference {_number(value)}"
         if first.low != first.high and second.low != second.high:
             words += ", not paired: the figures come from different evaluations or metrics"
-        return Difference(low, high, words)
+        return Difference(low, high, words, value)
 
     def _paired(self, first: Measured, second: Measured) -> tuple[float, float, float, int]:
         scores = first.scores

@@ -28,13 +28,21 @@ ROOM = 64  # tokens that a chat template may add around the message
 
 
 def main() -> int:
+    for name in ("inference.json", "model.gguf"):
+        if not (HERE / name).is_file():
+            sys.exit(f"{name} is missing: it must lie beside this script")
     settings = json.loads((HERE / "inference.json").read_text(encoding="utf-8"))
     options = arguments(settings)
+    try:
+        import jinja2  # noqa: F401
+        import llama_cpp
+    except ImportError as error:
+        sys.exit(f"{error.name} is missing: pip install llama-cpp-python jinja2")
     passages = []
-    if not options.no_rag and (HERE / "index").is_dir():
+    searched = not options.no_rag and (HERE / "index").is_dir()
+    if searched:
         passages = retrieve(HERE / "index", options.question, options.top_k)
-
-    import llama_cpp
+    found = len(passages)
 
     window = settings["context_window"]
     answer_tokens = min(options.max_new_tokens, window // 2)
@@ -42,7 +50,9 @@ def main() -> int:
         str(HERE / "model.gguf"), n_ctx=window, n_threads=options.threads, n_gpu_layers=-1 if options.gpu else 0, verbose=False
     )
     message = prompt(settings, options.question, passages)
-    while passages and len(model.tokenize(message.encode())) + ROOM + answer_tokens > window:
+    while (tokens := len(model.tokenize(message.encode())) + ROOM + answer_tokens) > window:
+        if not passages:
+            sys.exit(f"the question is too long: with {answer_tokens} tokens for the answer it needs {tokens}, the model has {window}")
         passages.pop()  # the worst passage goes first
         message = prompt(settings, options.question, passages)
 
@@ -50,9 +60,11 @@ def main() -> int:
         print(piece, end="", flush=True)
     print()
     if passages:
-        print("\nSources")
+        print("\nSources" + (f" ({found - len(passages)} more did not fit)" if found > len(passages) else ""))
+    elif searched:
+        print("\nNo passage of the index was given to the model: " + ("none fitted." if found else "none matches the question."))
     for number, passage in enumerate(passages, 1):
-        place = [passage.get("title") or passage.get("document"), passage.get("section")]
+        place = dict.fromkeys((passage.get("title") or passage.get("document"), passage.get("section")))  # often the same
         page = f", page {passage['page']}" if passage.get("page") else ""
         print(f"  [{number}] {' - '.join(str(part) for part in place if part)}{page}  ({passage['score']:.3f})")
     return 0
@@ -66,7 +78,10 @@ def arguments(settings: dict[str, Any]) -> argparse.Namespace:
     parser.add_argument("--max-new-tokens", type=positive, default=settings["max_new_tokens"], help="longest answer (default: %(default)s)")
     parser.add_argument("--threads", type=positive, default=os.cpu_count() or 1, help="CPU threads (default: %(default)s)")
     parser.add_argument("--gpu", action="store_true", help="put the model on the GPU, if llama-cpp-python was built for one")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if not options.question.strip():
+        parser.error("the question is empty")
+    return options
 
 
 def positive(text: str) -> int:

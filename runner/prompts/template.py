@@ -6,8 +6,9 @@ import hashlib
 import posixpath
 import traceback
 from collections.abc import Iterator
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import BaseLoader, TemplateNotFound, UndefinedError, nodes
 from jinja2.exceptions import SecurityError, TemplateError, TemplateRuntimeError, TemplateSyntaxError
@@ -25,13 +26,17 @@ _Reads = nodes.Include | nodes.Extends | nodes.Import | nodes.FromImport
 class Template:
     """A prompt. ``files`` are its own and every included path, ``digest`` their SHA-256, ``variables`` what it must be given."""
 
-    def __init__(self, file: str, sources: dict[str, str], variables: frozenset[str], environment: Sandbox, static: int) -> None:
+    def __init__(self, file: str, sources: dict[str, str], variables: frozenset[str], static: int) -> None:
         self.file, self.variables, self.files = file, variables, sorted(sources)
-        self._environment, self._static = environment, static
+        self._sources, self._static = sources, static
         digest = hashlib.sha256(f"{file}\n".encode())
         for name in self.files:
             digest.update(f"{name} {hashlib.sha256(sources[name].encode()).hexdigest()}\n".encode())
         self.digest = digest.hexdigest()
+
+    @cached_property
+    def _environment(self) -> Sandbox:
+        return Sandbox(_Sources(self._sources))
 
     def render(self, **variables: Any) -> str:
         """The text. What is passed in is data: it is put in as it stands, and never rendered. Raises StepError."""
@@ -68,14 +73,13 @@ def load(root: Path, file: str) -> Template:
     they begin with ``./`` or ``../``. Raises InputError with file and line.
     """
     sources: dict[str, str] = {}
-    environment = Sandbox(_Sources(sources))
-    trees: dict[str, nodes.Template] = {}
-    _read(root.resolve(), _inside(file, file), environment, sources, trees, ())
+    parts: dict[str, _Part] = {}
     main = _inside(file, file)
-    known = frozenset(environment.globals)
-    variables = frozenset(_variables(main, trees, environment)) - known
-    static = max((_text_in(macro) for tree in trees.values() for macro in tree.find_all((nodes.Macro, nodes.Block))), default=0)
-    return Template(main, sources, variables, environment, static)
+    _read(root.resolve(), main, sources, parts, ())
+    if not sources[main].strip():
+        raise InputError("the prompt is empty", where=main)
+    variables = frozenset(_variables(main, parts)) - frozenset(_sandbox().globals)
+    return Template(main, sources, variables, max(part.static for part in parts.values()))
 
 
 class _Sources(BaseLoader):
@@ -90,9 +94,22 @@ class _Sources(BaseLoader):
         return self.sources[template], template, lambda: True
 
 
-def _read(
-    root: Path, name: str, environment: Sandbox, sources: dict[str, str], trees: dict[str, nodes.Template], trail: tuple[str, ...]
-) -> None:
+class _Part(NamedTuple):
+    """What one file's text says of itself: what it includes, the names that it needs and sets, the most text that a macro adds."""
+
+    includes: tuple[str, ...]
+    needs: frozenset[str]
+    sets: frozenset[str]
+    static: int
+
+
+@cache
+def _sandbox() -> Sandbox:
+    """For parsing alone."""
+    return Sandbox(_Sources({}))
+
+
+def _read(root: Path, name: str, sources: dict[str, str], parts: dict[str, _Part], trail: tuple[str, ...]) -> None:
     if name in trail:
         raise InputError(f"the prompt includes itself: {' -> '.join([*trail[trail.index(name) :], name])}", where=trail[-1])
     if name in sources:
@@ -101,23 +118,37 @@ def _read(
         raise InputError(f"the prompt includes more than {MAX_FILES} files", where=name)
     sources[name] = _source(root, name, trail)
     try:
-        tree = environment.parse(sources[name], name, name)
+        parts[name] = _part(name, sources[name])
     except TemplateSyntaxError as error:
         raise InputError(f"{error.message}", where=f"{name}:{error.lineno}") from error
     except RecursionError as error:
         raise InputError("the prompt is nested too deep", where=name) from error
-    trees[name] = tree
+    for other in parts[name].includes:
+        _read(root, other, sources, parts, (*trail, name))
+
+
+@lru_cache(maxsize=256)  # recipes share their prompts, and prompts their parts
+def _part(name: str, source: str) -> _Part:
+    environment = _sandbox()
+    tree = environment.parse(source, name, name)
     for node in tree.find_all((nodes.Filter, nodes.Test)):
         what, known = ("filter", environment.filters) if isinstance(node, nodes.Filter) else ("test", environment.tests)
         if isinstance(node, nodes.Filter | nodes.Test) and node.name not in known:
             close = _near(node.name, [other for other in known if not other.startswith("_")])
             remedy = f"did you mean `{close[0]}`?" if close else ""
             raise InputError(f"no {what} `{node.name}` for prompts", where=f"{name}:{node.lineno}", remedy=remedy)
+    for reach in tree.find_all(nodes.Getattr):
+        if reach.attr.startswith("_"):
+            raise InputError(f"`{reach.attr}` is out of reach of prompts", where=f"{name}:{reach.lineno}")
     for loop in tree.find_all(nodes.For):
         if loop.recursive:
             raise InputError("a recursive loop", where=f"{name}:{loop.lineno}", remedy="loops nest by being written out")
-    for other in _included(tree, name):
-        _read(root, other, environment, sources, trees, (*trail, name))
+    return _Part(
+        includes=tuple(_included(tree, name)),
+        needs=frozenset(find_undeclared_variables(tree)),
+        sets=frozenset(node.name for node in tree.find_all(nodes.Name) if node.ctx in ("store", "param")),
+        static=max((_text_in(macro) for macro in tree.find_all((nodes.Macro, nodes.Block))), default=0),
+    )
 
 
 def _included(tree: nodes.Template, name: str) -> Iterator[str]:
@@ -128,7 +159,7 @@ def _included(tree: nodes.Template, name: str) -> Iterator[str]:
             raise InputError("an include whose file is only known when it is rendered", where=where, remedy="name the file literally")
         if isinstance(node, nodes.Include) and node.ignore_missing:
             raise InputError("`ignore missing`", where=where, remedy="an included file is there, or it is not included")
-        yield _inside(tree.environment.join_path(target.value, name) if tree.environment else target.value, where)
+        yield _inside(_sandbox().join_path(target.value, name), where)
 
 
 def _inside(name: str, where: str) -> str:
@@ -144,6 +175,8 @@ def _source(root: Path, name: str, trail: tuple[str, ...]) -> str:
     try:
         if not path.resolve().is_relative_to(root):
             raise InputError(f"`{name}` is a link out of the project", where=where)
+        if path.is_dir():
+            raise InputError(f"`{name}` is a folder", where=where, remedy="a prompt is a file")
         if not path.is_file():
             near = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
             close = _near(path.name, near)
@@ -158,15 +191,10 @@ def _source(root: Path, name: str, trail: tuple[str, ...]) -> str:
         raise InputError(f"the prompt cannot be read: {getattr(error, 'strerror', None) or error}", where=name) from error
 
 
-def _variables(name: str, trees: dict[str, nodes.Template], environment: Sandbox) -> set[str]:
+def _variables(name: str, parts: dict[str, _Part]) -> set[str]:
     """What must be given: undeclared here, or in a file included here and not set here."""
-    tree = trees[name]
-    found = set(find_undeclared_variables(tree))
-    own = {node.name for node in tree.find_all(nodes.Name) if node.ctx in ("store", "param")}
-    for node in tree.find_all((nodes.Include, nodes.Extends, nodes.Import, nodes.FromImport)):
-        if isinstance(node, _Reads) and isinstance(node.template, nodes.Const):
-            found |= _variables(environment.join_path(node.template.value, name), trees, environment) - own
-    return found
+    part = parts[name]
+    return set(part.needs).union(*(_variables(other, parts) - part.sets for other in part.includes))
 
 
 def _near(name: str, known: list[str]) -> list[str]:

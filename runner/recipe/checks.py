@@ -40,11 +40,15 @@ def find_secrets(trees: Iterable[Node], findings: Findings) -> None:
 
 def unknown_kind(name: str, step: Node, document: Node, findings: Findings) -> None:
     """Say why a step has no kind: it names none, or one that does not exist."""
+    if not step.is_map:
+        return  # its type is reported with all others
     uses = step.get("uses")
     if uses is None:
         if step.get("like") is None:
             where = locate(document, ("steps", name), key=True)
-            findings.add(where, f"steps.{name}.uses", "missing key `uses`", hint="the step kind; or `like`: another step to start from")
+            others = [other for other, node in (document.get("steps") or step).items() if node.get("uses") or node.get("like")]
+            hint = suggest(name, others).replace("mean", "mean the step") or "the step kind; or `like`: another step to start from"
+            findings.add(where, f"steps.{name}.uses", "missing key `uses`", hint=hint)
     elif isinstance(uses.value, str):
         hint = suggest(uses.value, runner.steps.KINDS) or f"step kinds: {', '.join(runner.steps.KINDS)}"
         findings.add(uses.where, f"steps.{name}.uses", f"there is no step kind `{uses.value}`", hint=hint)
@@ -64,8 +68,10 @@ class Checks:
         params: Struct,
         node: Node,
         upstreams: Mapping[str, Sequence[tuple[Draft, str, Output, Struct]]] | None,
+        at: str,
     ) -> None:
-        """Check one instance. ``node`` is its ``with``; ``upstreams`` is None while its inputs are not sound."""
+        """Check one instance. ``node`` is its ``with``, ``at`` the arm in words where that reads the matrix; ``upstreams`` is None
+        while its inputs are not sound."""
         for use in kind.prompts(params):
             self._prompt(step, use, node)
         for field, patterns in kind.sources(params).items():
@@ -75,7 +81,7 @@ class Checks:
             return
         upstream = {
             port: [
-                Upstream(producer.step.name, producer.step.kind.name if producer.step.kind else "", made, output)
+                Upstream(producer.step.name, producer.step.kind.name if producer.step.kind else "", made, output, producer.axes)
                 for producer, _, output, made in bound
             ]
             for port, bound in upstreams.items()
@@ -83,7 +89,7 @@ class Checks:
         for fault in kind.check(params, upstream):
             inner = undotted(fault.path)
             path = dotted(("steps", step, "with", *inner))
-            self.findings.add(locate(node, inner), path, fault.found, fault.expected)
+            self.findings.add(locate(node, inner), path, fault.found, fault.expected, at)
 
     def _prompt(self, step: str, use: PromptUse, node: Node) -> None:
         inner = undotted(use.field)
@@ -123,7 +129,12 @@ class Checks:
         fixed = Path(pattern)
         while _GLOB.search(str(fixed)):
             fixed = fixed.parent
-        if not (self.root / fixed).exists():
+        try:
+            there = (self.root / fixed).exists()
+        except OSError as error:
+            self.findings.add(where, path, f"`{fixed.as_posix()[:60]}` cannot be read: {error.strerror}")
+            return
+        if not there:
             what = "file" if str(fixed) == pattern else "folder"
             near = self.root / fixed.parent
             names = [entry.name for entry in near.iterdir()] if near.is_dir() else []

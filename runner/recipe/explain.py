@@ -26,25 +26,32 @@ _TYPES = {
     "null": "null",
 }
 
+_MANY = {"integer": "whole numbers", "number": "numbers", "string": "text", "array": "lists", "object": "maps"}
+
 #: Asked for an unknown key: (path of the map, key) -> where the key belongs, in words, or nothing.
 Belongs = Callable[[Path, str], str]
 
+#: Asked for a value's path below the node: the arm, in words, where that value was read from the matrix.
+At = Callable[[Path], str]
 
-def convert(cls: type[msgspec.Struct], node: Node, path: Path, findings: Findings, belongs: Belongs | None = None, at: str = "") -> Any:
+
+def convert(
+    cls: type[msgspec.Struct], node: Node, path: Path, findings: Findings, belongs: Belongs | None = None, at: At | None = None
+) -> Any:
     """The typed value of a node, or None with every problem in the findings.
 
-    ``path`` is the node's place in the recipe; ``at`` the arm, in words, when its values were read from the matrix.
+    ``path`` is the node's place in the recipe.
     """
     data = node.data()
     try:
         return msgspec.convert(data, cls)
     except msgspec.ValidationError as error:
-        explain(cls, data, node, path, findings, belongs or (lambda _path, _key: ""), str(error), at)
+        explain(cls, data, node, path, findings, belongs or (lambda _path, _key: ""), str(error), at or (lambda _path: ""))
         return None
 
 
 def explain(
-    cls: type[msgspec.Struct], data: Any, node: Node, path: Path, findings: Findings, belongs: Belongs, verdict: str, at: str
+    cls: type[msgspec.Struct], data: Any, node: Node, path: Path, findings: Findings, belongs: Belongs, verdict: str, at: At
 ) -> None:
     """Report everything that is wrong with ``data``; ``verdict`` is msgspec's own message, used where the schema sees nothing."""
     words = _Words(node, path, findings, belongs, at)
@@ -70,7 +77,7 @@ def _validators() -> Any:
 
 
 class _Words:
-    def __init__(self, node: Node, path: Path, findings: Findings, belongs: Belongs, at: str) -> None:
+    def __init__(self, node: Node, path: Path, findings: Findings, belongs: Belongs, at: At) -> None:
         self.node, self.path, self.findings, self.belongs, self.at = node, path, findings, belongs, at
         self.spoken = False
 
@@ -110,21 +117,21 @@ class _Words:
     def _value(self, inner: Path, error: Any) -> None:
         hint = ""
         value = error.instance
-        if isinstance(value, str) and "${" in value and len(self.findings):
+        if isinstance(value, str) and (("${" in value and len(self.findings)) or value in self.findings.secrets):
             self.spoken = True
-            return  # a reference that could not be filled in, and is reported as that
+            return  # a reference that could not be filled in, or a secret, and reported as that
         if error.validator == "enum" and isinstance(value, str):
             hint = suggest(value, [option for option in error.validator_value if isinstance(option, str)])
         elif error.validator == "type" and isinstance(value, str):
             wanted = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
             if {"number", "integer"} & set(wanted) and re.fullmatch(r"[-+]?[\d_.]+(e[-+]?\d+)?", value, re.IGNORECASE):
-                hint = "in quotes, or with leading zeros, it is text"
+                hint = "with quotes, leading zeros or underscores it is text"
             elif "boolean" in wanted and value.lower() in ("yes", "no", "on", "off", "y", "n"):
                 hint = f"`{value}` is text in YAML 1.2; write true or false"
         elif error.validator == "uniqueItems":
             self._add(inner, "holds a value twice", "every value once")
             return
-        self._add(inner, found(value, error.validator), expectation(_at(error)), "; ".join(note for note in (hint, self.at) if note))
+        self._add(inner, found(value, error.validator), expectation(_at(error)), "; ".join(note for note in (hint, self.at(inner)) if note))
 
     def _add(self, inner: Path, found: str, expected: str = "", hint: str = "", *, key: bool = False) -> None:
         self.spoken = True
@@ -155,10 +162,34 @@ def expectation(schema: Schema) -> str:
     if "const" in schema:
         return f"`{spelled(schema['const'])}`"
     kinds = schema.get("type", [])
-    kinds = [kinds] if isinstance(kinds, str) else list(kinds)
-    enums = [part["then"] for part in schema.get("allOf", ()) if "enum" in part.get("then", {})]
-    words = [expectation(enums[0]) if kind == "string" and enums else _TYPES[kind] for kind in kinds]
-    return ", ".join([" or ".join(words), *_bounds(schema)] if words else list(_bounds(schema))) + _unit(schema)
+    if isinstance(kinds, str) and "allOf" not in schema:
+        return ", ".join([_of_type(kinds, schema), *_bounds(schema)]) + _unit(schema)
+    branches = {part["if"]["type"]: part["then"] for part in schema.get("allOf", ()) if "type" in part.get("if", {})}
+    words = []
+    for kind in [kinds] if isinstance(kinds, str) else kinds:
+        branch = branches.get(kind, {})
+        words.append(expectation(branch) if "type" in branch or "enum" in branch else _of_type(kind, branch))
+    joined = (", or " if any(", " in word for word in words[:-1]) else " or ").join(words)
+    return ", ".join([*([joined] if words else ()), *_bounds(schema)]) + _unit(schema)
+
+
+def _of_type(kind: str, schema: Schema) -> str:
+    """A type in words, with what its lists and maps hold."""
+    if kind == "array":
+        return f"a list{_of(schema.get('items'))}"
+    if kind == "object":
+        return f"a map with `{schema['x-tag']}`" if "x-tag" in schema else f"a map{_of(schema.get('additionalProperties'))}"
+    return _TYPES[kind]
+
+
+def _of(part: Any) -> str:
+    """What the elements of a list, or the values of a map, are."""
+    if not isinstance(part, dict) or not part:
+        return ""
+    if "enum" in part:
+        return f" of {', '.join(f'`{spelled(value)}`' for value in part['enum'])}"
+    kind = part.get("type", "object" if "$ref" in part else "")
+    return f" of {_MANY[kind]}" if isinstance(kind, str) and kind in _MANY else ""
 
 
 def _bounds(schema: Schema) -> Iterable[str]:

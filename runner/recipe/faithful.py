@@ -17,7 +17,7 @@ from runner.recipe.overlay import suggest
 from runner.recipe.problems import Findings
 
 _SECTIONS = ("stated", "assumptions", "deviations")
-_READ = re.compile(r"\$\{((?:vars|matrix)\.[^.${}]+)[^${}]*\}")
+_READ = re.compile(r"\$\{\s*((?:vars|matrix)\.[^.${}\s]+)[^${}]*\}")
 
 
 def unlisted(recipe: Recipe) -> list[str]:
@@ -45,6 +45,7 @@ def covers(pattern: str, path: str) -> bool:
 def check_paths(plain: Node, findings: Findings) -> None:
     """Report listed paths that name nothing in the recipe as written."""
     every = [dotted(path) for path, _ in plain.walk() if path]
+    wrong = {problem.path for problem in findings.problems()}
     for section in _SECTIONS:
         entries = plain.get(section)
         for index, entry in enumerate(entries.elements() if entries is not None else ()):
@@ -52,6 +53,8 @@ def check_paths(plain: Node, findings: Findings) -> None:
             for node in (given.elements() if given.is_list else [given]) if given is not None else ():
                 if isinstance(node.value, str) and not _names_something(plain, node.value, every):
                     hint = suggest(node.value, every)
+                    if any(f"`{path}`" in hint for path in wrong):
+                        continue  # the key that it means is misspelt, and reported
                     findings.add(node.where, f"{section}[{index}].path", f"`{node.value}` names no value of this recipe", hint=hint)
 
 

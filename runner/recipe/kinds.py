@@ -36,7 +36,7 @@ def belongs(document: Node, kinds: Mapping[str, Kind | None]) -> Belongs:
     def guess(path: Path, key: str) -> str:
         kind = kinds.get(str(path[1])) if len(path) >= 2 and path[0] == "steps" else None
         if kind is None:
-            return _top_level(path, key)
+            return _top_level(path, key, kinds)
         where = path[2] if len(path) > 2 else ""
         if where != "with" and key in fields(kind.params):
             return "it belongs under `with`"
@@ -55,10 +55,11 @@ def belongs(document: Node, kinds: Mapping[str, Kind | None]) -> Belongs:
     return guess
 
 
-def _top_level(path: Path, key: str) -> str:
+def _top_level(path: Path, key: str, kinds: Mapping[str, Kind | None]) -> str:
     if not path and key in ("with", "from", "uses", "like", "resources", "each"):
         return "it belongs to a step"
-    return ""
+    steps = [name for name, kind in kinds.items() if not path and kind is not None and key in fields(kind.params)]
+    return f"it belongs under `{' or '.join(f'steps.{name}.with' for name in steps[:3])}`" if steps else ""
 
 
 def _other_shape(kind: Kind, key: str, node: Node | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -19,7 +19,7 @@ from runner.recipe.kinds import belongs, find_kind
 from runner.recipe.language import Document
 from runner.recipe.matrix import Matrix, in_words
 from runner.recipe.model import Instance, Recipe, Ref
-from runner.recipe.nodes import Node, dotted
+from runner.recipe.nodes import Node, deepest, dotted
 from runner.recipe.overlay import Layers, display, inherit, suggest
 from runner.recipe.problems import Findings
 from runner.recipe.reader import Unreadable
@@ -27,9 +27,12 @@ from runner.recipe.references import Variables, mentioned, unread
 from runner.recipe.wire import Draft, Step, Wiring
 
 
-def load(file: Path, *, profiles: Sequence[str] = (), sets: Sequence[str] = ()) -> Recipe:
-    """The checked recipe of a file under overlays. Raises RecipeError with every problem, or UsageError for a wrong call."""
-    loader = Loader(file)
+def load(file: Path, *, profiles: Sequence[str] = (), sets: Sequence[str] = (), locked: bool = True) -> Recipe:
+    """The checked recipe of a file under overlays. Raises RecipeError with every problem, or UsageError for a wrong call.
+
+    Without ``locked`` its lock file is not read, and hub revisions are as the recipe states them.
+    """
+    loader = Loader(file, locked=locked)
     recipe = loader.recipe(profiles, sets)
     if recipe is None:
         raise RecipeError(loader.findings.problems())
@@ -57,7 +60,10 @@ def find_root(file: Path) -> Path:
 class Loader:
     """One file, loaded under as many overlays as one likes. Problems gather in ``findings``."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *, locked: bool = True) -> None:
+        self.locked = locked
+        if file.is_dir():
+            raise UsageError(f"{file} is a folder", remedy=f"name its recipes, as in {file}/*.yaml")
         if not file.is_file():
             raise UsageError(f"no such recipe: {file}", remedy=_nearest(file))
         self.root = find_root(file)
@@ -109,7 +115,8 @@ class _Build:
 
     def __post_init__(self) -> None:
         self.findings = self.loader.findings
-        self.pins = pins.read(self.loader.file.with_suffix(".lock"), self.loader.root, self.findings)
+        lock = self.loader.file.with_suffix(".lock")
+        self.pins = pins.read(lock, self.loader.root, self.findings) if self.loader.locked else {}
 
     def recipe(self) -> Recipe | None:
         self.document = self._fill()
@@ -126,7 +133,7 @@ class _Build:
                 self._instances(wiring, step, step.kind)
         if document is not None:
             produced = [(draft, params) for draft, params, _ in self.made.values()]
-            claims.check(document, self.document, produced, self.findings, overlaid=bool(self.overlays))
+            claims.check(document, self.document, produced, wiring, overlaid=bool(self.overlays))
             faithful.check_paths(self.layers.plain, self.findings)
         if len(self.findings) or document is None:
             return None
@@ -141,7 +148,7 @@ class _Build:
             overlays=tuple(self.overlays),
             pins=self.pins,
             outside=tuple(self._outside()),
-            origins={dotted(path): node.origin for path, node in self.document.walk() if path and not (node.is_map or node.is_list)},
+            origins={dotted(path): node.origin for path, node in self.document.walk() if path and not node.is_map},
             authored=self.layers.plain.without("profiles", "extends").data(),
         )
 
@@ -161,7 +168,7 @@ class _Build:
 
     def _steps(self) -> list[tuple[str, Node]]:
         steps = self.document.get("steps")
-        return [(name, node) for name, node in (steps.items() if steps is not None else ()) if node.is_map]
+        return list(steps.items()) if steps is not None else []
 
     def _read_steps(self, kinds: Mapping[str, Kind | None]) -> dict[str, Step]:
         steps: dict[str, Step] = {}
@@ -173,7 +180,7 @@ class _Build:
                 self.findings.add(
                     self.document.value["steps"].keys[name], f"steps.{name}", "`none` names no step: it leaves an input empty"
                 )
-            shaped = all(part is None or part.is_map for part in (node.get("with"), node.get("resources")))
+            shaped = all(part is None or part.is_map for part in (node, node.get("with"), node.get("resources")))
             steps[name] = Step(name, node, kind if shaped else None)
         return steps
 
@@ -199,6 +206,7 @@ class _Build:
         resources = self._resources(step, kind)
         cache: dict[tuple[str, ...], _Converted] = {}
         drafts = wiring.expand(step)
+        whole = wiring.whole(step.name)
         if not drafts:  # nothing reaches the step: its parameters are checked all the same, at a few arms
             for arm in islice(wiring.matrix.arms(mentions), 20):
                 convert(kind.params, wiring.fill(given, arm, path), path, self.findings, hint)
@@ -209,7 +217,11 @@ class _Build:
                 node = wiring.fill(given, arm, path)
                 if not step.node.get("with"):
                     node = Node({}, step.node.keys.get("uses", step.node.where))
-                at = f"at {in_words(arm)}" if arm else ""
+
+                def at(inner: tuple[str | int, ...], arm: Mapping[str, str] = arm) -> str:
+                    text = deepest(given, inner)
+                    return _at(arm, mentioned(text)) if isinstance(text.value, str) else ""
+
                 cache[key] = _Converted(node, convert(kind.params, node, path, self.findings, hint, at))
             converted = cache[key]
             if converted.params is None:
@@ -217,7 +229,7 @@ class _Build:
                 continue
             params = pins.fill(kind, converted.params, self.pins)
             draft.outputs = kind.outputs(params)
-            self._finish(wiring, draft, kind, params, converted.node, resources)
+            self._finish(wiring, draft, kind, params, converted.node, resources, _at(arm, arm) if whole else None)
 
     def _resources(self, step: Step, kind: Kind) -> Resources | None:
         node = step.node.get("resources")
@@ -226,12 +238,15 @@ class _Build:
         found = convert(kind.resources, node, (*step.path, "resources"), self.findings, belongs(self.document, {step.name: kind}))
         return found if isinstance(found, Resources) else None
 
-    def _finish(self, wiring: Wiring, draft: Draft, kind: Kind, params: Struct, node: Node, resources: Resources | None) -> None:
+    def _finish(
+        self, wiring: Wiring, draft: Draft, kind: Kind, params: Struct, node: Node, resources: Resources | None, at: str | None
+    ) -> None:
+        """Wire and check an instance. ``at`` is its arm in words, None while the step lacks arms that it ought to have."""
         inputs = wiring.resolve(draft)
         self.made[draft.id] = (draft, params, node)
         upstreams = {port: [(*bound, self.made[bound[0].id][1]) for bound in links] for port, links in inputs.items()}
-        sound = draft.sound and draft.step.sound
-        self.loader.checks.kind(draft.step.name, kind, params, node, upstreams if sound else None)
+        sound = draft.sound and at is not None
+        self.loader.checks.kind(draft.step.name, kind, params, node, upstreams if sound else None, at or "")
         if resources is None or not sound:
             return
         self.instances[draft.id] = Instance(
@@ -253,6 +268,11 @@ class _Build:
                 if part.outside and isinstance(part.value, str):
                     found[part.value] = None
         return list(found)
+
+
+def _at(arm: Mapping[str, str], axes: Iterable[str]) -> str:
+    words = in_words({axis: arm[axis] for axis in axes if axis in arm})
+    return f"at {words}" if words else ""
 
 
 def _nearest(file: Path) -> str:

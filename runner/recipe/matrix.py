@@ -29,7 +29,7 @@ class Matrix:
         self.sound = True
         if node is None or not node.is_map:
             return
-        before = len(findings)
+        before = findings.said
         for axis, values in node.items():
             if axis not in ("include", "exclude"):
                 self._axis(axis, values)
@@ -39,7 +39,10 @@ class Matrix:
                 rule = self._rule(f"matrix.{name}[{index}]", entry, adds=name == "include")
                 if rule:
                     rules.append(rule)
-        self.sound = len(findings) == before and all(values.is_list for _, values in node.items())
+        for axis, labels in self.values.items():
+            if not labels and node.value[axis].value == []:
+                findings.add(node.keys[axis], f"matrix.{axis}", "the axis has no values", "a list of scalars, steps, or maps with a `name`")
+        self.sound = findings.said == before and all(values.is_list for _, values in node.items())
 
     def _axis(self, axis: str, values: Node) -> None:
         self.values[axis], self.labels[axis] = {}, []
@@ -90,7 +93,8 @@ class Matrix:
                 continue
             if label not in self.values[axis]:
                 if not adds:
-                    self.findings.add(value.where, at, f"the axis has no value `{label}`", hint=suggest(label, self.values[axis]))
+                    hint = suggest(label, self.values[axis]) or f"it has {', '.join(self.values[axis])}"
+                    self.findings.add(value.where, at, f"the axis has no value `{label}`", hint=hint)
                     continue
                 self.values[axis][label] = fill_matrix(value, {}, {}, (), self.findings)
             rule[axis] = label

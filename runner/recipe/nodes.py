@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from runner.errors import Where
 
 Path = tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(msgspec.Struct, frozen=True):
     """A scalar, a list of nodes, or a map of nodes with the places of its keys.
 
     ``layer`` names the overlay that wrote the value: "" for a file's own body, "profile NAME", or "--set".
@@ -21,7 +22,7 @@ class Node:
 
     value: Any
     where: Where
-    keys: Mapping[str, Where] = field(default_factory=dict)
+    keys: Mapping[str, Where] = {}
     layer: str = ""
     outside: bool = False
     size: int = 1
@@ -64,11 +65,26 @@ class Node:
 
     def walk(self, path: Path = ()) -> Iterator[tuple[Path, Node]]:
         """Every node below and this one, with its path, in the order of the text."""
-        yield path, self
-        for key, node in self.items():
-            yield from node.walk((*path, key))
-        for index, node in enumerate(self.elements()):
-            yield from node.walk((*path, index))
+        waiting = [(path, self)]
+        while waiting:
+            at, node = waiting.pop()
+            yield at, node
+            if isinstance(node.value, dict):
+                waiting += [((*at, key), below) for key, below in reversed(node.value.items())]
+            elif isinstance(node.value, list):
+                waiting += [((*at, index), node.value[index]) for index in reversed(range(len(node.value)))]
+
+    def texts(self) -> Iterator[str]:
+        """Every text below, or this one, in order."""
+        waiting = [self]
+        while waiting:
+            value = waiting.pop().value
+            if isinstance(value, str):
+                yield value
+            elif isinstance(value, dict):
+                waiting += reversed(value.values())
+            elif isinstance(value, list):
+                waiting += reversed(value)
 
     def labelled(self, layer: str) -> Node:
         """The tree with its layer set."""
@@ -112,6 +128,17 @@ def follow(root: Node, path: Path) -> Node | None:
     return node
 
 
+def deepest(root: Node, path: Path) -> Node:
+    """The node at a path, or the last one on the way to it."""
+    node = root
+    for name in path:
+        below = node.get(name) if isinstance(name, str) else _element(node, name)
+        if below is None:
+            break
+        node = below
+    return node
+
+
 def _element(node: Node, index: int) -> Node | None:
     if isinstance(node.value, list) and 0 <= index < len(node.value):
         element = node.value[index]
@@ -128,11 +155,11 @@ def dotted(path: Path) -> str:
 
 
 def undotted(text: str) -> Path:
-    """The reverse of :func:`dotted`."""
+    """The reverse of :func:`dotted`. What a stray dot leaves stays as an empty name."""
     parts: list[str | int] = []
-    for piece in text.split("."):
+    for piece in text.split(".") if text else ():
         name, *indexes = piece.split("[")
-        if name:
+        if name or not indexes:
             parts.append(name)
         parts += [int(index[:-1]) if index[:-1].isdigit() else index[:-1] for index in indexes]
     return tuple(parts)

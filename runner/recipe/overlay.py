@@ -87,7 +87,8 @@ class Layers:
 
     def _parent(self, file: Path, parent: Node, trail: tuple[Path, ...]) -> None:
         if not isinstance(parent.value, str):
-            return  # its type is reported with all others
+            self.findings.add(parent.where, "extends", found(parent.data()), "one recipe, as a path from this file")
+            raise Unreadable
         path = Path(file.parent, parent.value).resolve()
         if not path.is_relative_to(self.root):
             self.findings.add(parent.where, "extends", f"`{parent.value}` lies outside of the project")
@@ -97,7 +98,8 @@ class Layers:
             self.findings.add(parent.where, "extends", f"more than {MAX_PARENTS} recipes extend each other")
         elif not path.is_file():
             names = [other.name for other in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
-            self.findings.add(parent.where, "extends", f"no file `{display(path, self.root)}`", hint=suggest(path.name, names))
+            hint = suggest(path.name, names) or "the path begins at this file's folder"
+            self.findings.add(parent.where, "extends", f"no file `{display(path, self.root)}`", hint=hint)
         else:
             self._read(path, trail)
             return
@@ -185,6 +187,11 @@ def inherit(steps: Node, findings: Findings) -> Node:
             findings.add(like.where, path, "the step is like itself: " + " -> ".join((*trail, name, like.value)))
             return done.setdefault(name, step)
         other = written(like.value, (*trail, name))
+        own, theirs = step.get("uses"), other.get("uses")
+        if own is not None and theirs is not None and own.value != theirs.value:
+            what = f"uses `{own.value}`, but is like `{like.value}`, which uses `{theirs.value}`"
+            findings.add(own.where, f"steps.{name}.uses", what, "the same step kind, or no `like`")
+            return done.setdefault(name, step.without("like"))
         merged = merge(other.without("like"), step.without("like")) if other.is_map else step
         if merged.get("uses") is None and merged.is_map:  # reported at the other step
             merged = merged.with_entries({**merged.value, "like": like}, {**merged.keys, "like": step.keys["like"]})

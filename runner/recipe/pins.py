@@ -41,9 +41,9 @@ def read(file: Path, root: Path, findings: Findings) -> dict[str, str]:
 
 
 def fill(kind: Kind, params: Struct, pins: Mapping[str, str]) -> Struct:
-    """Params with the pinned revision put in wherever a hub id stands beside an empty ``revision``."""
+    """Params with the pinned commit put in wherever a hub id stands beside no ``revision``, or beside a branch or tag."""
     for use in kind.hub(params):
-        if use.revision is None and use.id in pins:
+        if not use.pinned and use.id in pins:
             params = _replace(params, undotted(use.field)[:-1], pins[use.id])
     return params
 
@@ -63,12 +63,11 @@ def pin(file: Path) -> tuple[Path, dict[str, str]]:
     from runner.recipe.kinds import kind_named
     from runner.recipe.load import load
 
-    recipe = load(file)
+    recipe = load(file, locked=False)  # as the recipe states them, whatever an earlier lock says
     uses: dict[str, HubUse] = {}
     for instance in recipe.instances.values():
         kind = kind_named(instance.kind)
-        bare = _unpinned(instance.params, kind, recipe.pins) if kind is not None else instance.params
-        for use in kind.hub(bare) if kind is not None else ():
+        for use in kind.hub(instance.params) if kind is not None else ():
             other = uses.setdefault(use.id, use)
             if (other.kind, other.revision) != (use.kind, use.revision):
                 raise UsageError(f"{use.id} is used at two revisions", remedy="name the same one in every step")
@@ -79,21 +78,6 @@ def pin(file: Path) -> tuple[Path, dict[str, str]]:
     fresh.write_text(text, encoding="utf-8", newline="\n")
     os.replace(fresh, lock)
     return lock, pins
-
-
-def _unpinned(params: Struct, kind: Kind, pins: Mapping[str, str]) -> Struct:
-    """The parameters as the recipe states them, without the revisions that an earlier lock has put in."""
-    for use in kind.hub(params):
-        if use.revision is not None and pins.get(use.id) == use.revision:
-            params = _replace_with_none(params, undotted(use.field)[:-1])
-    return params
-
-
-def _replace_with_none(struct: Any, path: tuple[str | int, ...]) -> Any:
-    if path:
-        name = str(path[0])
-        return msgspec.structs.replace(struct, **{name: _replace_with_none(getattr(struct, name), path[1:])})
-    return msgspec.structs.replace(struct, revision=None)
 
 
 def _commit(use: HubUse) -> str:

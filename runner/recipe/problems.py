@@ -22,12 +22,15 @@ class Findings:
     def __init__(self) -> None:
         self.lines: dict[str, list[str]] = {}
         self.secrets: set[str] = set()
+        self.said = 0  # how often something was found, the same thing again included
         self._problems: dict[tuple[object, ...], Problem] = {}
 
     def add(self, where: Where, path: str, found: str, expected: str = "", hint: str = "") -> None:
         place: tuple[object, ...] = (where.file, where.line, where.column) if where.line else (where.file, path)
         snippet = self._line(where)
-        problem = Problem(where, path, self.mask(found), self.mask(expected), self.mask(hint), self.mask(snippet))
+        self.said += 1
+        path, found, expected, hint = (printable(self.mask(text)) for text in (path, found, expected, hint))
+        problem = Problem(where, path, found, expected, hint, self.mask(snippet))
         self._problems.setdefault((*place, problem.found, problem.expected), problem)
 
     def extend(self, problems: Iterable[Problem]) -> None:
@@ -48,7 +51,7 @@ class Findings:
     def _line(self, where: Where) -> str:
         lines = self.lines.get(where.file, [])
         line = lines[where.line - 1] if 0 < where.line <= len(lines) else ""
-        return "".join(" " if c == "\t" else c if c.isprintable() else "\ufffd" for c in line)
+        return printable(line)
 
     def __len__(self) -> int:
         return len(self._problems)
@@ -56,6 +59,11 @@ class Findings:
     def problems(self) -> list[Problem]:
         """In the order of the file; what has no line (``--set``) last."""
         return sorted(self._problems.values(), key=lambda p: (not p.where.line, p.where, p.path, p.found))
+
+
+def printable(text: str) -> str:
+    """One line that a terminal shows as it stands: what turns its direction, or cannot be seen, is marked."""
+    return "".join(" " if c in "\t\n" else c if c.isprintable() else "\ufffd" for c in text)
 
 
 def render_problems(problems: Sequence[Problem]) -> str:

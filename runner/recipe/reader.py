@@ -22,6 +22,7 @@ _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_ODD_SPACE = re.compile(r"^ *([\u00a0\u1680\u2000-\u200b\u202f\u205f\u2060\u3000\ufeff])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -243,8 +244,14 @@ class _Builder:
         if ("\t" in line[: where.column + 1] and "tab" in f"{error.problem}") or line[where.column - 1 : where.column] == "\t":
             where = Where(self.name, where.line, line.index("\t") + 1)
             _refuse(self.findings, where, "a tab", "spaces")
+        for number in (where.line, where.line - 1):  # a line that looks indented and is not, as when copied from a web page
+            if 0 < number <= len(lines) and (odd := _ODD_SPACE.match(lines[number - 1])) is not None:
+                place = Where(self.name, number, odd.start(1) + 1)
+                _refuse(self.findings, place, f"a space that is none for YAML (U+{ord(odd[1]):04X})", "plain spaces")
         since = error.context_mark
         hint = f"{error.context} from line {since.line + 1}" if error.context and since and since.line + 1 != where.line else error.context
+        if line[where.column - 2 : where.column] == "${":
+            hint = 'inside of braces and brackets a reference stands in quotes: "${...}"'
         _refuse(self.findings, where, f"{error.problem}", hint=f"{hint or ''}")
 
     def tabs(self) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from runner.errors import Where
 from runner.recipe.nodes import Node, Path, dotted
@@ -33,10 +34,10 @@ def spelled(value: Any) -> str:
 def mentioned(node: Node, root: str = "matrix") -> list[str]:
     """The names read below ``root`` anywhere in a tree, in the order of the text: ``["model"]`` for ``${matrix.model.id}``."""
     names: dict[str, None] = {}
-    for _, part in node.walk():
-        if isinstance(part.value, str) and "${" in part.value:
-            for match in _TOKEN.finditer(part.value):
-                steps = (match.group(1) or "").split(".")
+    for text in node.texts():
+        if "${" in text:
+            for match in _TOKEN.finditer(text):
+                steps = (match.group(1) or "").strip().split(".")
                 if steps[0] == root and len(steps) > 1:
                     names[steps[1]] = None
     return list(names)

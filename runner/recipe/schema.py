@@ -70,7 +70,7 @@ def text_of(schema: Schema) -> str:
 def describe(topic: str) -> dict[str, Any]:
     """What a step kind or one of its parameters is: ``describe("train")``, ``describe("train.method.r")``.
 
-    Of a kind: ``kind``, ``summary``, ``version``, ``ports``, ``outputs``, ``params``, ``resources``. Of a parameter: one row of
+    Of a kind: ``kind``, ``summary``, ``version``, ``ports``, ``output``, ``params``, ``resources``. Of a parameter: one row of
     those: ``name``, ``type``, ``default``, ``required``, ``unit``, ``description``, ``params`` below it. Raises UsageError.
     """
     name, *path = topic.split(".")
@@ -89,6 +89,7 @@ def describe(topic: str) -> dict[str, Any]:
             "ports": [
                 {"name": p.name, "type": p.type, "arity": p.arity, "forms": list(p.forms), "required": p.required} for p in kind.ports
             ],
+            "output": _output(kind),
             "params": params,
             "resources": resources,
         }
@@ -98,14 +99,22 @@ def describe(topic: str) -> dict[str, Any]:
         if not matching:
             known = [candidate["name"] for candidate in rows]
             at = ".".join([name, *path[:depth]])
-            raise UsageError(
-                f"`{at}` has no parameter `{part}`", remedy=suggest(part, known) or f"one of {', '.join(dict.fromkeys(known))}"
-            )
+            remedy = suggest(part, known) or (f"one of {', '.join(dict.fromkeys(known))}" if known else "it is no map")
+            raise UsageError(f"`{at}` has no parameter `{part}`", remedy=remedy)
         row = dict(matching[0])
         if len(matching) > 1:
             row["when"] = [candidate.get("when", "") for candidate in matching]
         rows = [below for candidate in matching for below in candidate.get("params", ())]
     return row
+
+
+def _output(kind: Kind) -> str:
+    """What a kind makes, in words. Of one whose outputs depend on its parameters, what its own docstring says."""
+    try:
+        found = kind.outputs(None)
+    except AttributeError:
+        return " ".join((kind.module.outputs.__doc__ or "depends on the parameters").split())
+    return ", ".join(f"{output.type} ({output.form})" if output.form else output.type for output in found.values())
 
 
 def _rows(schema: Schema, root: Schema, when: str = "") -> list[dict[str, Any]]:
@@ -114,13 +123,13 @@ def _rows(schema: Schema, root: Schema, when: str = "") -> list[dict[str, Any]]:
     rows = []
     tag = schema.get("x-tag")
     if tag:
+        shapes = {}
         for part in schema["allOf"]:
             value = part["if"]["properties"][tag]["const"]
+            shapes[value] = " ".join(_followed(part["then"], root).get("description", "").partition("\n\n")[0].split())
             rows += _rows(part["then"], root, f"{tag}: {value}")
-        return [
-            {"name": tag, "type": expectation(schema["properties"][tag]), "required": True, "description": "which of the shapes"},
-            *rows,
-        ]
+        about = {"type": expectation(schema["properties"][tag]), "required": True, "description": "which of the shapes"}
+        return [{"name": tag, **about, "shapes": shapes}, *rows]
     for name, part in schema.get("properties", {}).items():
         if when and name == when.partition(":")[0]:
             continue
@@ -159,10 +168,7 @@ def _maps(part: Schema, root: Schema) -> list[Schema]:
 def _type(part: Schema, root: Schema) -> str:
     if "$ref" in part or any("$ref" in rest for rest in part.get("allOf", ())):
         return "a map"
-    words = expectation({key: value for key, value in part.items() if key != "x-unit"})
-    if part.get("type") == "array" and isinstance(part.get("items"), dict) and part["items"]:
-        return f"{words} of {_type(part['items'], root).removeprefix('a ')}"
-    return words or "anything"
+    return expectation({key: value for key, value in part.items() if key != "x-unit"}) or "anything"
 
 
 def explain_text(about: Mapping[str, Any]) -> str:
@@ -178,7 +184,7 @@ def explain_text(about: Mapping[str, Any]) -> str:
         notes = [note for note, holds in (("main", index == 0), ("optional", not port["required"])) if holds]
         arity = {"one": "", "many": ", a list", "gather": ", every arm"}[port["arity"]]
         lines.append(f"  {port['name']}: {port['type']}{forms}{arity}{' - ' if notes else ''}{', '.join(notes)}")
-    lines += ["with", *_table(about["params"], 1), "resources", *_table(about["resources"], 1)]
+    lines += ["gives", f"  {about['output']}", "with", *_table(about["params"], 1), "resources", *_table(about["resources"], 1)]
     return "\n".join(lines)
 
 
@@ -192,6 +198,7 @@ def _table(rows: Sequence[Mapping[str, Any]], depth: int) -> list[str]:
         lines.append(f"{indent}{row['name']}: {row['type']}{_notes(row)}")
         if row["description"]:
             lines.append(f"{indent}    {row['description']}")
+        lines += [f"{indent}    {value}: {summary}" for value, summary in row.get("shapes", {}).items() if summary]
         lines += _table(row.get("params", ()), depth + (2 if when else 1))
     return lines
 
@@ -273,9 +280,9 @@ def _summaries(kinds: Sequence[Kind]) -> Schema:
 def _recipe(kinds: Sequence[Kind]) -> Schema:
     top, definitions = _document(authored)
     overlaid = _document(overlay)[1]
-    step = {**definitions["Step"], "allOf": _dispatch(kinds, "", unless_like="~")}
+    step = {**definitions["Step"], "allOf": _dispatch(kinds, "", unless_like="+")}
     step["properties"] = {**step["properties"], "uses": _summaries(kinds)}
-    lighter = {**overlaid["Step"], "allOf": _dispatch(kinds, "~")}
+    lighter = {**overlaid["Step"], "allOf": _dispatch(kinds, "+")}
     for rule in lighter["allOf"]:
         rule["then"].pop("required", None)
     properties = dict(top["properties"])
@@ -298,10 +305,10 @@ def _recipe(kinds: Sequence[Kind]) -> Schema:
             **definitions,
             "Step": step,
             "Overlay": _overlay_top(),
-            **{f"{name}~": _tilde(part) for name, part in overlaid.items()},
-            "Step~": _tilde(lighter),
+            **{f"{name}+": _tilde(part) for name, part in overlaid.items()},
+            "Step+": _tilde(lighter),
             **_definitions(kinds, "", authored),
-            **_definitions(kinds, "~", overlay),
+            **_definitions(kinds, "+", overlay),
         },
     }
 
@@ -318,12 +325,12 @@ def _tilde(schema: Any) -> Any:
         return [_tilde(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    return {key: f"{value}~" if key == "$ref" and "." not in value.rpartition("/")[2] else _tilde(value) for key, value in schema.items()}
+    return {key: f"{value}+" if key == "$ref" and "." not in value.rpartition("/")[2] else _tilde(value) for key, value in schema.items()}
 
 
 def _overlay(kinds: Sequence[Kind]) -> Schema:
     whole = _recipe(kinds)
-    used = {name: part for name, part in whole["$defs"].items() if "~" in name}
+    used = {name: part for name, part in whole["$defs"].items() if "+" in name}
     return {"$schema": _DIALECT, "$comment": _RENEW, "title": "Overlay of a recipe", **whole["$defs"]["Overlay"], "$defs": used}
 
 

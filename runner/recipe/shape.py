@@ -11,6 +11,8 @@ from msgspec import inspect
 
 Schema = dict[str, Any]
 
+_OPTIONS = {"boolean": [True, False]}
+
 #: A whole value, or a part of a text, that is read from elsewhere in the recipe.
 REFERENCE: Schema = {"type": "string", "pattern": r"\$\{"}
 
@@ -177,4 +179,6 @@ def _unless(exception: Schema, schema: Schema) -> Schema:
         return schema
     outside: Schema = {key: schema[key] for key in ("title", "description", "default", "x-unit") if key in schema}
     inside = {key: value for key, value in schema.items() if key not in outside}
+    if options := schema.get("enum") or _OPTIONS.get(str(schema.get("type"))):
+        outside["examples"] = [option for option in options if option is not None]  # what editors offer; they look no deeper
     return {**outside, "if": exception, "else": inside}

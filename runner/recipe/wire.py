@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from runner.contract import MAIN, Kind, Output, Port
 from runner.recipe.matrix import Matrix, agree, called, in_words
@@ -19,8 +20,7 @@ MAX_INSTANCES = 2_000
 NONE = "none"
 
 
-@dataclass
-class Link:
+class Link(msgspec.Struct):
     """One reference of a port: ``node`` holds its text, ``path`` its place in the recipe."""
 
     port: Port
@@ -28,15 +28,14 @@ class Link:
     path: Path
 
 
-@dataclass
-class Step:
+class Step(msgspec.Struct):
     """A step as written: its kind and its links, before the matrix."""
 
     name: str
     node: Node
     kind: Kind | None
-    links: list[Link] = field(default_factory=list)
-    each: list[str] = field(default_factory=list)
+    links: list[Link] = []
+    each: list[str] = []
     sound: bool = True
 
     @property
@@ -44,8 +43,7 @@ class Step:
         return ("steps", self.name)
 
 
-@dataclass
-class Draft:
+class Draft(msgspec.Struct):
     """An instance in the making. ``outputs`` is None while its parameters are not sound."""
 
     step: Step
@@ -89,7 +87,12 @@ class Wiring:
                 self.findings.add(given.keys[name], dotted(at), f"there is no port `{name}`", hint=hint)
                 step.sound = False
             elif node.is_list and port.arity == "one":
-                self._bad(step, node, at, f"a list, but the port `{port.name}` takes one artifact")
+                hint = (
+                    f"ports are bound by name: {', '.join(f'{port.name}: STEP' for port in ports)}"
+                    if given is node and len(ports) > 1
+                    else ""
+                )
+                self._bad(step, node, at, f"a list, but the port `{port.name}` takes one artifact", hint)
             elif node.is_list:
                 step.links += [Link(port, element, (*at, index)) for index, element in enumerate(node.elements())]
             else:
@@ -146,6 +149,20 @@ class Wiring:
             if isinstance(text.value, str):
                 names[text.value.partition(".")[0]] = None
         return list(names)
+
+    def whole(self, name: str) -> bool:
+        """Whether a step and all that it reads could be laid out, so that it has all the arms that it ought to have."""
+        waiting, seen = [name], {name}
+        while waiting:
+            step = self.steps.get(waiting.pop())
+            if step is None or step.kind is None or not (step.sound and self.matrix.sound):
+                return False
+            if any(axis not in self.matrix.values for axis in mentioned(step.node)):
+                return False
+            reads = {target for link in step.links for target in self._targets(link) if target != NONE} - seen
+            waiting += reads
+            seen |= reads
+        return True
 
     def _texts(self, link: Link) -> Iterator[tuple[dict[str, str], Node]]:
         for arm in self._combinations(mentioned(link.node)):
@@ -228,7 +245,7 @@ class Wiring:
             if axis not in carried and arms:
                 names = _listed(sorted({name for _, name, _ in gathered}))
                 each = step.node.value["each"]
-                self.findings.add(each.where, dotted((*step.path, "each")), f"no arm of {names} carries the axis `{axis}`")
+                self._bad(step, each, (*step.path, "each"), f"no arm of {names} carries the axis `{axis}`")
                 return
         labels = [[label for label in self.matrix.values[axis] if any(d.axes.get(axis) == label for _, d, _ in arms)] for axis in step.each]
         for chosen in itertools.product(*labels):

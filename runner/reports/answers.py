@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from runner.reports.formats import fixed
+from runner.reports.formats import fixed, places_for
 from runner.reports.page import Block, Comparison, Given, Heading, Paragraph
 from runner.reports.record import Json, Made, Run
 
@@ -25,9 +25,10 @@ def blocks(run: Run) -> list[Block]:
         if len(evaluations) > 1:
             found.append(Heading(scores.label))
         title = metrics[0].get("title") or metrics[0]["name"]
+        places = places_for([value for values in shown.values() for value in values.values()], str(metrics[0].get("unit", "")))
         text = f"The {len(shown)} questions with the largest spread of {title} between the arms."
         found.append(Paragraph(f"{text} They show how the arms differ, not how good they are on average."))
-        found.extend(_comparisons(run, run.inputs(scores.instance, "answers"), shown, title))
+        found.extend(_comparisons(run, run.inputs(scores.instance, "answers"), shown, title, places))
     return found
 
 
@@ -47,7 +48,7 @@ def _disagreements(scores: Made, metric: str) -> dict[str, dict[Any, float]]:
     return {item: values[item] for item in chosen[:QUESTIONS]}
 
 
-def _comparisons(run: Run, answers: Iterable[Made], shown: Mapping[str, Mapping[Any, float]], title: str) -> list[Block]:
+def _comparisons(run: Run, answers: Iterable[Made], shown: Mapping[str, Mapping[Any, float]], title: str, places: int) -> list[Block]:
     given: dict[str, list[Given]] = {item: [] for item in shown}
     questions: dict[str, Json] = {}
     for made in answers:
@@ -61,7 +62,7 @@ def _comparisons(run: Run, answers: Iterable[Made], shown: Mapping[str, Mapping[
                 given[item].append(
                     Given(
                         run.arm(axes),
-                        "–" if score is None else fixed(score, 3),
+                        "–" if score is None else fixed(score, places),
                         text[:CHARACTERS] + (" […]" if len(text) > CHARACTERS else "") or "(empty)",
                         _passages(row),
                         made.link("answers.jsonl").href,

@@ -30,9 +30,13 @@ def failures(run: Run) -> list[Block]:
         )
         if log := _log(run, instance):
             found.append(Fold("The last lines of its log", [Code(log)]))
-    blocked = [instance["id"] for instance in run.instances if instance.get("state") == "blocked"]
+    blocked: dict[str, list[str]] = {}
+    for instance in run.instances:
+        if instance.get("state") == "blocked":
+            blocked.setdefault(str(instance["step"]), []).append(str(instance["id"]))
     if blocked:
-        found.append(Note("Not run, because something they read is missing:", "warn", blocked))
+        items = [ids[0] if len(ids) == 1 else f"{step} ({len(ids)} arms)" for step, ids in blocked.items()]
+        found.append(Note("Not run, because something they read is missing:", "warn", items))
     return found
 
 
@@ -47,9 +51,13 @@ def _log(run: Run, instance: Json) -> str:
 
 
 def warnings(run: Run) -> list[Block]:
-    """What steps found worth a reader's attention."""
-    rows = [[Cell(instance["id"]), Cell(str(text))] for instance in run.instances for text in instance.get("warnings") or []]
-    return [Table([Column("Step"), Column("Warning", wide=True)], rows)] if rows else []
+    """What steps found worth a reader's attention; what several say is said once."""
+    said: dict[str, list[str]] = {}
+    for instance in run.instances:
+        for text in instance.get("warnings") or []:
+            said.setdefault(str(text), []).append(str(instance["id"]))
+    rows = [[Cell(arms_together(", ".join(dict.fromkeys(steps))), code=True), Cell(text)] for text, steps in said.items()]
+    return [Table([Column("Step", wide=True), Column("Warning", wide=True)], rows)] if rows else []
 
 
 def steps(run: Run) -> list[Block]:

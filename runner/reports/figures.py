@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import re
@@ -36,40 +37,49 @@ _STYLE = {
 }
 
 
-def bars(run: Run, metric: Json, arms: Sequence[Json], baseline: Mapping[str, str] | None, places: int) -> Figure:
-    """One metric: a bar for every arm with its interval, the baseline's in grey."""
+def dots(run: Run, metric: Json, arms: Sequence[Json], baseline: Mapping[str, str] | None, places: int) -> Figure:
+    """One metric: a dot for every arm on its interval; the baseline's is grey, with a dashed line through all arms."""
     shown = [arm for arm in arms if metric["name"] in arm["values"] and arm["values"][metric["name"]].get("mean") is not None]
     title = metric.get("title") or metric["name"]
-    figure, axes = _canvas(4.3, 0.34 + 0.27 * max(1, len(shown)))
-    top = max((max(_value(arm, metric, "high"), _value(arm, metric, "mean")) for arm in shown), default=1.0) or 1.0
+    figure, axes = _canvas(3.5, 0.5 + 0.25 * max(1, len(shown)))
     for row, arm in enumerate(shown):
         mean, low, high = (_value(arm, metric, part) for part in ("mean", "low", "high"))
-        plain = arm["axes"] == baseline
-        axes.barh(row, mean, height=0.62, color=MUTED if plain else SERIES[0], alpha=0.45 if plain else 0.8, linewidth=0)
-        axes.plot([low, high], [row, row], color=INK, linewidth=1.1, solid_capstyle="butt")
-        axes.text(1.0, row, fixed(mean, places), transform=axes.get_yaxis_transform(), ha="right", va="center", fontsize=8.5, color=INK)
+        colour = MUTED if arm["axes"] == baseline else SERIES[0]
+        if arm["axes"] == baseline:
+            axes.axvline(mean, color=MUTED, linewidth=0.8, linestyle=(0, (3, 3)), zorder=1)
+        axes.plot([low, high], [row, row], color=colour, linewidth=1.6, solid_capstyle="butt", zorder=2)
+        axes.plot([mean], [row], marker="o", markersize=5.5, color=colour, zorder=3)
+        axes.text(1.14, row, fixed(mean, places), transform=axes.get_yaxis_transform(), ha="right", va="center", fontsize=8.5, color=INK)
     axes.set_yticks(range(len(shown)), [run.arm(arm["axes"]) for arm in shown])
     axes.set_ylim(len(shown) - 0.4, -0.6)
-    axes.set_xlim(0, top * 1.22)
-    axes.spines["bottom"].set_visible(False)
+    axes.locator_params(axis="x", nbins=4)
+    axes.grid(axis="x", color=LINE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_visible(False)
     axes.tick_params(length=0)
-    axes.set_xticks([])
-    direction = "higher is better" if metric.get("higher_is_better", True) else "lower is better"
-    return Figure(_svg(figure, f"{title} by arm"), title, f"{direction}; lines are intervals")
+    axes.tick_params(axis="x", labelcolor=MUTED, labelsize=8)
+    return Figure(_svg(figure, f"{title} by arm"), title, "higher is better" if metric.get("higher_is_better", True) else "lower is better")
 
 
 def curves(title: str, label: str, lines: Sequence[tuple[str, Sequence[float], Sequence[float], bool]]) -> Figure:
-    """Lines over training steps: name, steps, values, and whether it was measured on held-out examples (dashed)."""
+    """Lines over training steps: name, steps, values, and whether it was measured on held-out examples (dotted).
+
+    A line that lies on an earlier one is dashed, so that both are seen.
+    """
     figure, axes = _canvas(5.4, 2.9)
     names = list(dict.fromkeys(name for name, *_ in lines))
-    for name, steps, values, held_out in lines:
+    every = [value for _, _, values, _ in lines for value in values]
+    near = 0.02 * (max(every) - min(every))
+    for place, (name, steps, values, held_out) in enumerate(lines):
+        hides = any(_coincide((steps, values), (xs, ys), near) for _, xs, ys, _ in lines[:place])
         axes.plot(
             steps,
             values,
             color=SERIES[names.index(name) % len(SERIES)],
-            linewidth=1.5,
-            linestyle="--" if held_out else "-",
-            marker="o" if len(steps) < 3 else None,
+            linewidth=1.6,
+            linestyle=(0, (1, 1.5)) if held_out else (0, (4, 4)) if hides else "-",
+            marker="o" if held_out or len(steps) < 3 else None,
             markersize=3,
             label=f"{name}, held out" if held_out else name,
         )
@@ -79,8 +89,15 @@ def curves(title: str, label: str, lines: Sequence[tuple[str, Sequence[float], S
     axes.set_axisbelow(True)
     axes.tick_params(length=0, labelcolor=MUTED)
     axes.spines["left"].set_visible(False)
-    axes.legend(frameon=False, fontsize=8, loc="best", labelcolor=INK)
+    axes.legend(frameon=False, fontsize=8, loc="best", labelcolor=INK, handlelength=2.8)
     return Figure(_svg(figure, title), title)
+
+
+def _coincide(one: tuple[Sequence[float], Sequence[float]], other: tuple[Sequence[float], Sequence[float]], near: float) -> bool:
+    """Whether two lines are no further apart than ``near`` at most of the steps that they share."""
+    there = dict(zip(*other, strict=True))
+    apart = [abs(value - there[step]) for step, value in zip(*one, strict=True) if step in there]
+    return bool(apart) and sum(distance <= near for distance in apart) * 2 > len(apart)
 
 
 def _value(arm: Json, metric: Json, part: str) -> float:
@@ -118,7 +135,10 @@ def _svg(figure: Any, alternative: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
     used = set(re.findall(r"#([\w.:-]+)", text))
-    text = re.sub(r'\sid="([^"]+)"', lambda found: found.group(0) if found.group(1) in used else "", text)
+    own = hashlib.sha256((alternative + text).encode()).hexdigest()[:8]  # ids are one page's, not one drawing's
+    names = set(re.findall(r'\sid="([^"]+)"', text)) & used
+    text = re.sub(r'\sid="([^"]+)"', lambda found: f' id="d{own}-{found[1]}"' if found[1] in names else "", text)
+    text = re.sub(r"#([\w.:-]+)", lambda found: f"#d{own}-{found[1]}" if found[1] in names else found[0], text)
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, f"var({variable})")
     text = re.sub(r"font: ([\d.]+)px [^;\"]+", r"font-size: \1px", text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -22,9 +23,14 @@ def number(value: float, digits: int = 3) -> str:
     return f"{value:,.{places}f}"
 
 
-def places_for(values: list[float]) -> int:
-    """Decimal places that suit a whole column of ``values``: 3 for shares and losses, 1 for percentages, 0 for large counts."""
+def places_for(values: list[float], unit: str = "") -> int:
+    """Decimal places for a whole column of ``values``.
+
+    On the scale of 100: 1, and 2 where none reaches 1, as 0.0 would hide them all. Else 3 for shares and losses, 0 for large counts.
+    """
     size = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+    if unit == "of 100":
+        return 2 if 0 < size < 1 else 1
     return 3 if size < 10 else 1 if size < 1000 else 0
 
 
@@ -40,6 +46,16 @@ def signed(value: float | None, places: int) -> str:
     """As :func:`fixed`, with a plus sign."""
     text = fixed(value, places)
     return text if text.startswith(("−", "–")) or not value or float(text.replace(",", "")) == 0 else f"+{text}"
+
+
+def p_value(p: float) -> str:
+    """``p < 0.001``, three decimals where they tell something, else two."""
+    return "p < 0.001" if p < 0.0005 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def interval(low: float | None, high: float | None, places: int) -> str:
+    """``1.2 to 3.4``; nothing where there is no interval, or one that is a point."""
+    return "" if low is None or high is None or low == high else f"{fixed(low, places)} to {fixed(high, places)}"
 
 
 def size(count: float) -> str:
@@ -90,6 +106,16 @@ def plain(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(plain(part) for part in value) or "–"
     return str(value)
+
+
+def assigned(values: Mapping[str, Any]) -> str:
+    """Settings in one line: ``size = 1200; overlap = 150``."""
+    return "; ".join(f"{name} = {'null' if value is None else plain(value)}" for name, value in values.items())
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """``1 item``, ``1,200 items``."""
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
 
 
 def arms_together(text: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
-from runner.reports.formats import plain
-from runner.reports.page import Block, Cell, Code, Column, Fold, Heading, Pairs, Table
-from runner.reports.record import Run
+from runner.reports.formats import assigned, plain
+from runner.reports.page import Block, Cell, Code, Column, Fold, Heading, Pairs, Paragraph, Table
+from runner.reports.record import Json, Run
 
 
 def blocks(run: Run) -> list[Block]:
@@ -24,28 +25,42 @@ def blocks(run: Run) -> list[Block]:
         )
     if matrix := record.get("matrix"):
         found.append(Pairs([(f"Axis {axis}", Cell(", ".join(map(str, labels)))) for axis, labels in matrix.items()]))
-    if deviations := record.get("deviations"):
-        found.append(Heading("Where the recipe departs from the source"))
-        columns = [Column("What", wide=True), Column("Why", wide=True)]
-        rows = [[Cell(plain(row.get("what"))), Cell(plain(row.get("why")))] for row in deviations]
-        if any(row.get("path") for row in deviations):
-            columns.append(Column("Where", wide=True))
-            rows = [[*cells, Cell(", ".join(_listed(row.get("path"))))] for cells, row in zip(rows, deviations, strict=True)]
-        found.append(Table(columns, rows))
-    if assumptions := record.get("assumptions"):
-        found.append(Heading("Values that the source does not state"))
-        columns = [Column("Where"), Column("Value", wide=True), Column("Why this one", wide=True)]
-        rows = [
-            [Cell(path), Cell(_value(run, path)), Cell(plain(row.get("why")))] for row in assumptions for path in _listed(row.get("path"))
-        ]
-        found.append(Table(columns, rows))
     try:
         text = (run.folder / "recipe.yaml").read_text(encoding="utf-8")
     except OSError:
         text = ""
+    entries = {name: list(record.get(name) or []) for name in ("stated", "deviations", "assumptions")}
+    if (entries["stated"] or entries["assumptions"]) and record.get("overlays"):
+        found.append(Paragraph("Values below are those of this run, as its overlays have changed them."))
+    steps = _steps(text)
+    listed = {path for rows in entries.values() for row in rows for path in _listed(row.get("path"))}
+
+    def values(name: str, reason: str, field: str) -> Table:
+        rows = [
+            [_setting(path), Cell(_values(run, path, steps, listed)), Cell(plain(row.get(field)))]
+            for row in entries[name]
+            for path in _listed(row.get("path"))
+        ]
+        return Table([Column("Setting", wide=True), Column("Value", wide=True), Column(reason, wide=True)], rows)
+
+    if entries["stated"]:
+        found += [Heading("Values that the source states"), values("stated", "Stated in", "where")]
+    if entries["deviations"]:
+        found += [Heading("Where the recipe departs from the source"), _deviations(entries["deviations"])]
+    if entries["assumptions"]:
+        found += [Heading("Values that the source does not state"), values("assumptions", "Why this one", "why")]
     if text:
         found.append(Fold("The recipe as it ran, every overlay applied", [Code(text, "yaml")]))
     return found
+
+
+def _deviations(entries: Sequence[Json]) -> Table:
+    columns = [Column("What", wide=True), Column("Why", wide=True)]
+    rows = [[Cell(plain(row.get("what"))), Cell(plain(row.get("why")))] for row in entries]
+    if any(row.get("path") for row in entries):
+        columns.insert(0, Column("Setting", wide=True))
+        rows = [[_setting(*_listed(row.get("path"))), *cells] for cells, row in zip(rows, entries, strict=True)]
+    return Table(columns, rows)
 
 
 def _listed(paths: Any) -> list[str]:
@@ -57,12 +72,55 @@ def _web(value: Any) -> str:
     return value if isinstance(value, str) and value.startswith(("https://", "http://")) and " " not in value else ""
 
 
+def _setting(*paths: str) -> Cell:
+    """``steps.lora.with.method.r`` as ``lora: method.r``."""
+    return Cell("; ".join(re.sub(r"^steps\.([^.]+)\.with\.", r"\1: ", path).removesuffix(": *") for path in paths), code=True)
+
+
+def _steps(recipe: str) -> Json:
+    """The steps of the resolved recipe; empty where it cannot be read."""
+    import yaml
+
+    try:
+        document = yaml.load(recipe, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError:
+        return {}
+    steps = document.get("steps") if isinstance(document, Mapping) else None
+    return steps if isinstance(steps, Mapping) else {}
+
+
+def _values(run: Run, path: str, steps: Json, listed: Set[str]) -> str:
+    """The value at a path. For one that ends in ``.*``: the values below it that the recipe gives and that have no entry of their own."""
+    if not path.endswith(".*"):
+        return _value(run, path)
+    above = path.removesuffix(".*")
+    found: Any = {"steps": steps}
+    for part in above.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    names = [name for name in _leaves(found) if not set(_above(above, name)) & (listed - {path})]
+    return "; ".join(f"{name} = {_value(run, f'{above}.{name}')}" for name in names) or "–"
+
+
+def _leaves(value: Any, before: str = "") -> Iterator[str]:
+    for name, below in value.items() if isinstance(value, Mapping) else ():
+        if isinstance(below, Mapping) and below:
+            yield from _leaves(below, f"{before}{name}.")
+        else:
+            yield f"{before}{name}"
+
+
+def _above(above: str, name: str) -> Iterator[str]:
+    """The paths that speak of a value: its own and those of the maps above it."""
+    parts = name.split(".")
+    for count in range(1, len(parts) + 1):
+        yield f"{above}.{'.'.join(parts[:count])}"
+        yield f"{above}.{'.'.join(parts[:count])}.*"
+
+
 def _value(run: Run, path: str) -> str:
-    """The value at ``steps.NAME.with.a.b`` as it was used; a dash where several arms used several, or none did."""
+    """The value at ``steps.NAME.with.a.b`` as it was used, several where the arms differ; a dash where none was."""
     parts = path.split(".")
-    if parts[-1] == "*":
-        return "several"
-    if len(parts) < 3 or parts[0] != "steps" or parts[2] != "with":
+    if len(parts) < 4 or parts[0] != "steps" or parts[2] != "with":
         return "–"
     found = []
     for instance in run.instances:
@@ -72,4 +130,6 @@ def _value(run: Run, path: str) -> str:
                 value = value.get(part) if isinstance(value, Mapping) else None
             if value not in found:
                 found.append(value)
-    return "–" if not found else "; ".join(plain(value) for value in found)
+    return (
+        " or ".join("null" if value is None else assigned(value) if isinstance(value, Mapping) else plain(value) for value in found) or "–"
+    )

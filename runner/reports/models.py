@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from runner.reports.formats import fixed, number, plain, quantity, size, spaced
-from runner.reports.page import Block, Cell, Column, Figures, Fold, Note, Table
-from runner.reports.record import Json, Made, Run, fact
+from runner.reports.formats import counted, fixed, number, plain, quantity, size, spaced
+from runner.reports.page import Block, Cell, Column, Figures, Fold, Heading, Note, Pairs, Table
+from runner.reports.record import Json, Made, Run, fact, facts
 
 #: Facts with a column of their own; all others are listed below the table.
 COLUMNS = ("trainable_parameters", "trainable_percent", "tokens_per_second", "peak_memory")
 #: Lines in one drawing before it can no longer be read.
 LINES = 8
+#: Fall-backs listed one by one.
+SHOWN = 5
 
 
 def training(run: Run) -> list[Block]:
@@ -23,13 +27,16 @@ def training(run: Run) -> list[Block]:
     rows = []
     for made, log in logs:
         losses, held_out = _series(log, "loss"), _series(log, "eval_loss")
+        trained, percent = (fact(made.instance, name)[0] for name in COLUMNS[:2])
         rows.append(
             [
                 Cell(made.label, made.form, href=made.link("log.jsonl").href),
                 Cell(number(max((row.get("step", 0) for row in log), default=0))),
                 _fall(losses),
                 _fall(held_out) if held_out else _before_and_after(made.instance),
-                *(_fact(made.instance, name) for name in COLUMNS),
+                _fact(made.instance, COLUMNS[0], "" if trained is None or percent is None else f"{percent:.2f} % of all"),
+                _fact(made.instance, "tokens_per_second"),
+                _fact(made.instance, "peak_memory"),
                 Cell(quantity(made.instance.get("seconds"), "seconds") if made.instance.get("seconds") is not None else "–"),
             ]
         )
@@ -38,9 +45,15 @@ def training(run: Run) -> list[Block]:
         Column("Steps", True),
         Column("Training loss", True, "first → last"),
         Column("Held-out loss", True, "first → last"),
-        *(Column(spaced(name), True) for name in COLUMNS),
+        Column("Trained", True, "parameters"),
+        Column("Speed", True, "tokens/s"),
+        Column("Peak memory", True),
         Column("Time", True),
     ]
+    if all(row[3].text == "–" for row in rows):
+        columns.pop(3)
+        for row in rows:
+            row.pop(3)
     found: list[Block] = [Table(columns, rows)]
     figures = _figures(logs)
     if figures:
@@ -87,67 +100,93 @@ def _before_and_after(instance: Json) -> Cell:
     return _fall([(position, value) for position, value in enumerate(values) if isinstance(value, (int, float))])
 
 
-def _fact(instance: Json, name: str) -> Cell:
+def _fact(instance: Json, name: str, detail: str = "") -> Cell:
     value, unit = fact(instance, name)
     if value is None:
         return Cell("–", tone="quiet", sort=-1)
     shown = unit if unit in ("bytes", "seconds", "s", "%", "percent") else ""  # the column's head says the others
-    return Cell(quantity(value, shown), sort=value if isinstance(value, (int, float)) else None)
+    return Cell(quantity(value, shown), detail, sort=value if isinstance(value, (int, float)) else None)
 
 
 def _other_facts(made: Sequence[Made]) -> Table | None:
-    rows = [
-        [Cell(item.instance["id"]), Cell(spaced(name)), Cell(quantity(*fact(item.instance, name)))]
-        for item in made
-        for name in item.instance.get("facts") or {}
-        if name not in COLUMNS
-    ]
-    return Table([Column("Step"), Column("Fact"), Column("Value", True)], rows) if rows else None
+    rows = [[Cell(item.instance["id"]), Cell("", lines=lines)] for item in made if (lines := facts(item.instance, COLUMNS))]
+    return Table([Column("Step"), Column("Facts", wide=True)], rows) if rows else None
 
 
 def export(run: Run) -> list[Block]:
-    """Every GGUF: its size, its bits per weight, and the types of its tensors."""
+    """Every GGUF: its size, its bits a weight, and how many of its tensors have which type."""
     found: list[Block] = []
-    rows = []
-    for made in run.made("model", form="gguf"):
+    files = run.made("model", form="gguf")
+    for made in files:
         data = made.json("quantization.json")
         path = made.folder / "model.gguf"
         measured = data.get("file_bytes") or (path.stat().st_size if path.is_file() else 0)
         bits = data.get("bits_per_weight", fact(made.instance, "bits_per_weight")[0])
-        fallbacks = data.get("fallbacks") or []
-        rows.append(
-            [
-                Cell(made.label, str(data.get("quantization") or ""), href=made.link("model.gguf").href),
-                Cell(size(measured), f"{measured:,} bytes", sort=measured),
-                Cell(fixed(bits, 2) if isinstance(bits, (int, float)) else "–", sort=bits if isinstance(bits, (int, float)) else None),
-                Cell(_types(data.get("tensors"))),
-                Cell(
-                    f"{len(fallbacks):,}" if fallbacks else "none",
-                    "; ".join(plain(entry) for entry in fallbacks[:5]),
-                    tone="bad" if fallbacks else "good",
-                ),
-            ]
+        fallbacks, name = data.get("fallbacks") or [], str(data.get("quantization") or "")
+        if len(files) > 1:
+            found.append(Heading(made.label))
+        found.append(
+            Pairs(
+                [
+                    ("File", Cell(f"{made.label}/model.gguf", href=made.link("model.gguf").href, code=True)),
+                    ("Type of the file", Cell(name or "–")),
+                    ("Size", Cell(size(measured), f"{measured:,} bytes")),
+                    ("Bits a weight", Cell(fixed(bits, 2) if isinstance(bits, (int, float)) else "–", "over all tensors")),
+                    ("Fall-backs", Cell(f"{len(fallbacks):,}" if fallbacks else "none", tone="bad" if fallbacks else "good")),
+                ]
+            )
         )
-    if rows:
-        columns = [
-            Column("File"),
-            Column("Size", True),
-            Column("Bits a weight", True),
-            Column("Tensors by type", wide=True),
-            Column("Fall-backs", wide=True),
-        ]
-        found.append(Table(columns, rows, sources=[made.link("quantization.json") for made in run.made("model", form="gguf")]))
-        if any(row[4].tone == "bad" for row in rows):
-            found.append(Note("Some tensors could not be quantised to the type asked for, and have another one."))
+        if isinstance(tensors := data.get("tensors"), dict) and tensors:
+            found.append(_tensors(tensors, data, made))
+        if fallbacks:
+            items = [_fall_back(entry) for entry in fallbacks[:SHOWN]] + (
+                [f"and {len(fallbacks) - SHOWN:,} more"] if len(fallbacks) > SHOWN else []
+            )
+            found.append(Note(f"These tensors could not have the type that {name or 'the file type'} gives them:", "warn", items))
     return found
 
 
-def _types(types: Any) -> str:
-    """``{"Q4_K": {"count": 24, "bytes": 2400000}}`` in words."""
-    if not isinstance(types, dict):
-        return "–"
-    parts = []
-    for name, entry in types.items():
-        count, held = (entry.get("count"), entry.get("bytes")) if isinstance(entry, dict) else (entry, None)
-        parts.append(f"{count} × {name}" + (f" ({size(held)})" if isinstance(held, (int, float)) else ""))
-    return ", ".join(parts) or "–"
+def _tensors(tensors: Json, data: Json, made: Made) -> Table:
+    """A row for each type of tensor, the one with the most weights first."""
+    name, given = str(data.get("quantization") or ""), Counter(str(entry.get("given")) for entry in data.get("fallbacks") or [])
+    entries = {kind: entry if isinstance(entry, dict) else {"count": entry} for kind, entry in tensors.items()}
+    rows = []
+    for kind, entry in sorted(entries.items(), key=lambda item: -(item[1].get("bytes") or 0)):
+        count, weights, held = (entry.get(part) for part in ("count", "parameters", "bytes"))
+        rows.append(
+            [
+                Cell(kind),
+                Cell("–" if count is None else f"{count:,}", sort=count),
+                Cell("–" if weights is None else f"{weights:,}", sort=weights),
+                Cell("–" if held is None else size(held), sort=held),
+                Cell(fixed(8 * held / weights, 2) if weights and held is not None else "–"),
+                Cell(_why_this_type(kind, name, bool(data.get("pure")), given)),
+            ]
+        )
+    columns = [
+        Column("Tensor type"),
+        *(Column(title, True) for title in ("Tensors", "Weights", "Size", "Bits a weight")),
+        Column("Why", wide=True),
+    ]
+    return Table(columns, rows, sources=[made.link("quantization.json")])
+
+
+def _why_this_type(kind: str, name: str, pure: bool, given: Counter[str]) -> str:
+    """Why a file of type ``name`` has tensors of type ``kind`` (llama.cpp's rules for types that are mixtures)."""
+    if given[kind]:
+        return f"{counted(given[kind], 'fall-back')}, listed below"
+    main = re.sub(r"_[SML]$", "", name)
+    if kind == main:
+        return "the file's own type"
+    if kind == "F32":
+        return "norms and other vectors, which are never quantised"
+    if pure or not main:
+        return ""
+    return f"prescribed by {name}, which is a mixture, for the output matrix and some others; no fall-back"
+
+
+def _fall_back(entry: Json) -> str:
+    if {"tensor", "wanted", "given", "columns", "divisor"} <= entry.keys():
+        because = f"{entry['columns']:,} columns are not divisible by {entry['divisor']}"
+        return f"{entry['tensor']}: {entry['given']} instead of {entry['wanted']}, because {because}"
+    return plain(entry)

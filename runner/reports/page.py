@@ -19,7 +19,10 @@ class Link(Struct, frozen=True):
 
 
 class Cell(Struct, frozen=True):
-    """A table cell: text, a smaller second line, and the value that sorting goes by (the text when None)."""
+    """A table cell: text, a smaller second line, and the value that sorting goes by (the text when None).
+
+    ``code`` is for names of a recipe and of files, which break after their dots; ``lines`` are labels with texts, one a line.
+    """
 
     text: str
     detail: str = ""
@@ -27,6 +30,8 @@ class Cell(Struct, frozen=True):
     href: str = ""
     tone: Tone = ""
     badge: bool = False
+    code: bool = False
+    lines: Sequence[tuple[str, str]] = ()
 
 
 class Column(Struct, frozen=True):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from runner.errors import InputError
+from runner.reports.formats import quantity, spaced
 from runner.reports.page import Link
 
 Json = Mapping[str, Any]
@@ -112,6 +113,13 @@ class Run:
         order = list(self.record.get("matrix") or {})
         used = dict.fromkeys(name for axes in arms for name in axes)
         return sorted(used, key=lambda name: (order.index(name) if name in order else len(order), name))
+
+
+def facts(instance: Json, told: Container[str]) -> list[tuple[str, str]]:
+    """What was measured, as labels with texts, but for what is told elsewhere and what is empty. Every step's time and memory are."""
+    found = instance.get("facts") or {}
+    names = [name for name in found if name not in told and name not in ("seconds", "peak_memory")]
+    return [(spaced(name), quantity(*fact(instance, name))) for name in names if fact(instance, name)[0] not in (None, {}, [], "")]
 
 
 def fact(instance: Json, name: str) -> tuple[Any, str]:

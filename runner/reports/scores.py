@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runner.reports.formats import fixed, places_for, plain, quantity, signed, spaced
+from runner.reports.formats import counted, fixed, interval, p_value, places_for, plain, quantity, signed, spaced
 from runner.reports.page import Block, Cell, Column, Figures, Fold, Heading, Note, Pairs, Paragraph, Table
 from runner.reports.record import Json, Made, Run, fact
 
+_STATISTICS = {"samples": "Draws", "interval": "Intervals", "p": "p values", "p_adjusted": "Correction of p values"}
 #: Facts that say at a glance what a run without scores has measured.
 GLANCE = ("file_bytes", "bits_per_weight", "tokens_per_second", "trainable_parameters")
 
@@ -46,8 +47,9 @@ def _one(run: Run, made: Made) -> list[Block]:
         return [Note(f"{made.label}/scores.json holds no scores.", "bad")]
     axes = run.axes([arm["axes"] for arm in arms])
     places = {
-        metric["name"]: places_for([arm["values"][metric["name"]]["mean"] for arm in arms if metric["name"] in arm["values"]])
+        metric["name"]: places_for([arm["values"][metric["name"]]["mean"] for arm in arms if metric["name"] in arm["values"]], unit)
         for metric in metrics
+        for unit in [str(metric.get("unit", ""))]
     }
     source = made.link("scores.json")
     found: list[Block] = []
@@ -55,19 +57,21 @@ def _one(run: Run, made: Made) -> list[Block]:
         found.append(Note("These arms failed and are missing from the comparison:", "bad", [str(arm) for arm in missing]))
     found.append(
         Table(
-            [*(Column(spaced(axis)) for axis in axes), Column("n", True), *(_column(metric) for metric in metrics)],
+            [*(Column(axis) for axis in axes), *(_column(metric) for metric in metrics)],
             [_arm_row(arm, axes, metrics, places, scores) for arm in arms],
             caption=_caption(run, scores),
             sources=[source],
         )
     )
-    from runner.reports.figures import bars
+    drawn = [metric for metric in metrics if any((arm["values"].get(metric["name"]) or {}).get("mean") for arm in arms)]
+    if zero := [str(metric.get("title") or metric["name"]) for metric in metrics if metric not in drawn]:
+        found.append(Paragraph(f"Every arm has 0 in {', '.join(zero)}; there is nothing to draw.", "quiet"))
+    if drawn:
+        from runner.reports.figures import dots
 
-    found.append(Figures([bars(run, metric, arms, scores.get("baseline"), places[metric["name"]]) for metric in metrics], [source]))
+        found.append(Figures([dots(run, metric, arms, scores.get("baseline"), places[metric["name"]]) for metric in drawn], [source]))
     if scores.get("paired"):
-        found.append(
-            Fold(f"Differences to the baseline, {run.arm(scores['baseline'] or {})}", _paired(run, scores, axes, metrics, places, made))
-        )
+        found.append(Fold(f"Differences to the baseline, {run.arm(scores['baseline'] or {})}", _paired(scores, axes, drawn, places, made)))
     found.append(Fold("How each metric is computed", _definitions(scores)))
     return found
 
@@ -81,7 +85,6 @@ def _column(metric: Json) -> Column:
 def _arm_row(arm: Json, axes: Sequence[str], metrics: Sequence[Json], places: Mapping[str, int], scores: Json) -> list[Cell]:
     baseline = arm["axes"] == scores.get("baseline")
     row = [Cell(str(arm["axes"].get(axis, "–")), "baseline" if baseline and position == 0 else "") for position, axis in enumerate(axes)]
-    row.append(Cell(f"{arm.get('n', 0):,}", sort=arm.get("n", 0)))
     for metric in metrics:
         value = arm["values"].get(metric["name"])
         if value is None or value.get("mean") is None:
@@ -89,7 +92,9 @@ def _arm_row(arm: Json, axes: Sequence[str], metrics: Sequence[Json], places: Ma
             continue
         digits = places[metric["name"]]
         sign, tone = _verdict(arm["axes"], metric, scores)
-        row.append(Cell(sign + fixed(value["mean"], digits), _interval(value, digits), sort=value["mean"], tone=tone))
+        row.append(
+            Cell(sign + fixed(value["mean"], digits), interval(value.get("low"), value.get("high"), digits), sort=value["mean"], tone=tone)
+        )
     return row
 
 
@@ -109,25 +114,23 @@ def _sign(pair: Json, metric: Json) -> tuple[str, Any]:
     return ("▲ ", "good") if better else ("▼ ", "bad")
 
 
-def _interval(value: Json, digits: int) -> str:
-    low, high = value.get("low"), value.get("high")
-    return "" if low is None or high is None else f"{fixed(low, digits)} to {fixed(high, digits)}"
-
-
 def _caption(run: Run, scores: Json) -> str:
     how = scores.get("bootstrap") or {}
-    text = f"Mean over {scores.get('items', 0):,} items that every arm answered"
+    text = f"Over the {counted(scores.get('items', 0), 'item')} that every arm answered"
     if left_out := (scores.get("left_out") or {}).get("items"):
         text += f" ({left_out:,} others left out)"
-    text += f"; below it the {how.get('confidence', 0.95) * 100:g} % bootstrap interval"
+    text += f"; small figures are {how.get('confidence', 0.95) * 100:g} % bootstrap intervals"
     text += f" ({how['samples']:,} draws). " if how.get("samples") else ". "
+    if any(metric.get("unit") == "of 100" for metric in scores["metrics"]):
+        text += "Text metrics run from 0 to 100. "
     if scores.get("paired"):
         baseline = run.arm(scores["baseline"] or {})
-        text += f"▲ better, ▼ worse than the baseline ({baseline}): the interval of the paired difference excludes zero."
+        text += f"▲ better, ▼ worse than the baseline ({baseline}): the interval of the paired difference excludes zero. "
+        text += "Intervals are not corrected for the number of arms; the p values under Differences are."
     return text
 
 
-def _paired(run: Run, scores: Json, axes: Sequence[str], metrics: Sequence[Json], places: Mapping[str, int], made: Made) -> list[Block]:
+def _paired(scores: Json, axes: Sequence[str], metrics: Sequence[Json], places: Mapping[str, int], made: Made) -> list[Block]:
     arms = list({tuple(sorted(pair["arm"].items())): pair["arm"] for pair in scores["paired"]}.values())
     found = {(pair["metric"], tuple(sorted(pair["arm"].items()))): pair for pair in scores["paired"]}
     rows = []
@@ -138,21 +141,17 @@ def _paired(run: Run, scores: Json, axes: Sequence[str], metrics: Sequence[Json]
             row.append(Cell("–", tone="quiet") if pair is None else _difference(pair, metric, places[metric["name"]]))
         rows.append(row)
     caption = "Arm minus baseline on the same items; below it the interval, the p value (Holm's correction), "
-    caption += "and on how many items the arm was better, equal and worse."
-    return [
-        Table(
-            [*(Column(spaced(axis)) for axis in axes), *(_column(metric) for metric in metrics)], rows, caption, [made.link("scores.json")]
-        )
-    ]
+    caption += "and on how many items the arm was better, equal and worse. ▲ and ▼ go by the intervals before rounding."
+    return [Table([*(Column(axis) for axis in axes), *(_column(metric) for metric in metrics)], rows, caption, [made.link("scores.json")])]
 
 
 def _difference(pair: Json, metric: Json, digits: int) -> Cell:
     sign, tone = _sign(pair, metric)
     p = pair.get("p_adjusted", pair.get("p"))
-    parts = [_interval(pair, digits), "" if p is None else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"]
+    parts = [interval(pair.get("low"), pair.get("high"), digits), "" if p is None else p_value(p)]
     if "better" in pair:
         parts.append(f"{pair['better']} / {pair.get('ties', 0)} / {pair.get('worse', 0)}")
-    return Cell(sign + signed(pair["difference"], digits), "; ".join(part for part in parts if part), sort=pair["difference"], tone=tone)
+    return Cell(sign + signed(pair["difference"], digits), "\n".join(part for part in parts if part), sort=pair["difference"], tone=tone)
 
 
 def _definitions(scores: Json) -> list[Block]:
@@ -167,5 +166,5 @@ def _definitions(scores: Json) -> list[Block]:
         ]
         for metric in metrics
     ]
-    how = [(spaced(name), Cell(plain(value))) for name, value in (scores.get("bootstrap") or {}).items()]
-    return [Table(columns, rows), *([Pairs(how)] if how else [])]
+    how = [[Cell(_STATISTICS.get(name, spaced(name))), Cell(plain(value))] for name, value in (scores.get("bootstrap") or {}).items()]
+    return [Table(columns, rows), *([Table([Column("Statistics"), Column("How", wide=True)], how)] if how else [])]

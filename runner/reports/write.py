@@ -17,6 +17,7 @@ from runner.reports.record import Run
 
 if TYPE_CHECKING:
     from jinja2 import BytecodeCache, Environment
+    from markupsafe import Markup
 
 _SECTIONS: Sequence[tuple[str, str, Callable[[Run], list[Block]]]] = (
     ("failures", "Failures", execution.failures),
@@ -80,25 +81,25 @@ def compose(run: Run) -> Page:
             ("Started", Cell(str(record.get("started") or "–").replace("T", " ").removesuffix("Z").partition(".")[0] + " UTC")),
             ("Time", Cell(duration(record.get("seconds")))),
             ("Steps", Cell(f"{counted}")),
-            ("Recipe", Cell(str(record.get("file", "")))),
+            ("Recipe", Cell(str(record.get("file", "")), code=True)),
         ),
     )
 
 
 def _notes(run: Run, status: str) -> list[Note]:
     notes = []
-    if overlays := run.record.get("overlays"):
-        notes.append(Note(f"This run was changed by: {'; '.join(overlays)}. So its figures are not results of the recipe."))
-    if extractive := _extractive(run):
-        text = "The questions and answers of these steps were copied from the documents by the extractive teacher; "
-        notes.append(Note(text + "no language model wrote them:", "warn", extractive))
     if status == "failed":
         failed = [str(instance["id"]) for instance in run.instances if instance.get("state") == "failed"]
-        notes.append(Note("This run failed. What it shows is incomplete.", "bad", failed))
+        notes.append(Note("This run failed, so what it shows is incomplete." + (" These steps failed:" if failed else ""), "bad", failed))
     elif status == "interrupted":
         notes.append(Note("This run was interrupted. What it shows is incomplete; the same command continues it."))
     elif status == "running":
         notes.append(Note("This run had not ended when the report was made."))
+    if overlays := run.record.get("overlays"):
+        notes.append(Note(f"This run was changed by {' and '.join(overlays)}: its figures are not results of the recipe as it stands."))
+    if extractive := _extractive(run):
+        text = "The questions and answers of these steps were copied from the documents by the extractive teacher; "
+        notes.append(Note(text + "no language model wrote them:", "warn", extractive))
     if run.record.get("unpinned"):
         notes.append(Note("Models or data sets of a hub were used without a pinned revision."))
     return notes
@@ -129,6 +130,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         bytecode_cache=_bytecode(),
     )
+    environment.filters["breaking"] = breaking
     environment.filters["md"] = markdown
     environment.filters["fenced"] = fenced
     environment.filters["trusted"] = Markup
@@ -154,6 +156,13 @@ def _bytecode() -> BytecodeCache | None:
         return Lenient()
     except (RuntimeError, OSError):
         return None
+
+
+def breaking(text: object) -> Markup:
+    """Escaped text that may break after the signs that join the words of a path."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"([._/,](?=\w)|\[)", r"\1<wbr>", str(escape(text))))
 
 
 def markdown(text: object) -> str:

@@ -76,7 +76,7 @@ def load(settings: SentenceTransformer, folder: Path | None = None, *, device: s
         raise InputError("no sentence-transformers model lies here", where=settings.model, remedy="name a folder that has modules.json")
     with _quiet():
         try:
-            model = _library().SentenceTransformer(
+            model = library().SentenceTransformer(
                 str(folder or settings.model),
                 revision=settings.revision if folder is None else None,
                 device=_device(device),
@@ -112,11 +112,11 @@ def bag_of_words(settings: Lexical, texts: Iterable[str]) -> TextEmbedder:
         )
     vocabulary = sorted(word for _, word in kept)
     weights = {word: log((1 + count) / (1 + frequency[word])) + 1 if settings.use_idf else 1.0 for word in vocabulary}
-    library = _library()
+    sentence_transformers = library()
     from sentence_transformers.sentence_transformer.modules import BoW
 
     words = BoW(vocabulary, word_weights=weights, cumulative_term_frequency=settings.cumulative_term_frequency)
-    return TextEmbedder(library.SentenceTransformer(modules=[words], device="cpu"), settings)
+    return TextEmbedder(sentence_transformers.SentenceTransformer(modules=[words], device="cpu"), settings)
 
 
 def reopen(description: Mapping[str, Any], folder: Path, device: str = "auto") -> TextEmbedder:
@@ -124,7 +124,7 @@ def reopen(description: Mapping[str, Any], folder: Path, device: str = "auto") -
     settings: Embedder = msgspec.convert(dict(description), type=Embedder)
     if isinstance(settings, SentenceTransformer):
         return load(settings, folder if folder.is_dir() else None, device=device)
-    return TextEmbedder(_library().SentenceTransformer(str(folder), device="cpu"), settings)
+    return TextEmbedder(library().SentenceTransformer(str(folder), device="cpu"), settings)
 
 
 def _device(name: str) -> str:
@@ -135,7 +135,7 @@ def _device(name: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _library() -> Any:
+def library() -> Any:
     """sentence-transformers, without the warning that importing bitsandbytes gives on an optional package."""
     logger = logging.getLogger("bitsandbytes")
     level = logger.level

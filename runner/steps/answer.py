@@ -1,4 +1,4 @@
-"""Answer questions with a model, with or without retrieved passages, and measure the loss of the reference answers."""
+"""Answers questions with a model, with or without retrieved passages, and measures the loss of the reference answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PORTS = (
     Port("model", "model", forms=("full", "adapter", "gguf")),
     Port("index", "index", required=False),
 )
-PRELOAD = ("torch", "transformers", "peft", "llama_cpp", "sentence_transformers", "faiss")
+PRELOAD = ("runner.training.preload", "runner.retrieval.preload", "llama_cpp")
 _SEARCHED_TOGETHER = 256  # questions
 
 

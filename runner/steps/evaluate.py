@@ -1,4 +1,4 @@
-"""Score every arm's answers on the same questions, with bootstrap intervals and paired differences to a baseline."""
+"""Scores every arm's answers on the same questions, with bootstrap intervals and paired differences to a baseline."""
 
 from __future__ import annotations
 
@@ -30,7 +30,15 @@ def outputs(params: Params) -> Mapping[str, Output]:
     return {MAIN: Output("scores")}
 
 
+def measures(params: Params) -> Iterable[str]:
+    return expand(params.metrics)
+
+
 def check(params: Params, upstream: Mapping[str, Sequence[Upstream]]) -> Iterable[Fault]:
+    if params.baseline is not None and upstream.get("answers"):
+        arms = _axes(upstream["answers"])
+        if len(_matching(params.baseline, arms)) != 1:
+            yield Fault("baseline", *_no_baseline(params.baseline, arms))
     if "held_out_loss" in params.metrics:
         for producer in upstream.get("answers", ()):
             if producer.kind == "answer" and not getattr(producer.params, "reference_loss", True):
@@ -73,7 +81,7 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
     ctx.fact("items", scored.document["items"], "items")
 
 
-def _axes(artifacts: Sequence[Artifact]) -> list[dict[str, str]]:
+def _axes(artifacts: Sequence[Artifact] | Sequence[Upstream]) -> list[dict[str, str]]:
     """What tells the arms apart: their axis values, and the step where answers of several steps are gathered."""
     several = len({artifact.step for artifact in artifacts}) > 1
     return [{**({"step": artifact.step} if several else {}), **artifact.axes} for artifact in artifacts]
@@ -84,19 +92,30 @@ def _baseline(
 ) -> dict[str, str] | None:
     if wanted is None:
         return None
-    matching = [axes for axes in arms if wanted.items() <= axes.items()]
+    matching = _matching(wanted, arms)
     if len(matching) == 1:
         return matching[0]
-    name = ", ".join(f"{axis}={label}" for axis, label in wanted.items())
     failed = [
         arm for arm in missing if {f"{axis}={label}" for axis, label in wanted.items()} <= set(arm.partition("[")[2].rstrip("]").split(","))
     ]
     if failed and not matching:
         ctx.warn(f"the baseline {failed[0]} failed, so the other arms are compared with nothing")
         return None
-    listed = "; ".join(", ".join(f"{axis}={label}" for axis, label in axes.items()) or "one arm without axes" for axes in matching or arms)
-    raise StepError(
-        f"baseline {name} matches {len(matching)} arms" if matching else f"there is no arm {name} to be the baseline",
-        where="baseline",
-        remedy=f"name exactly one of: {listed}",
-    )
+    found, remedy = _no_baseline(wanted, arms)
+    raise StepError(found, where="baseline", remedy=f"name {remedy}")
+
+
+def _matching(wanted: Mapping[str, str], arms: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    return [axes for axes in arms if wanted.items() <= axes.items()]
+
+
+def _no_baseline(wanted: Mapping[str, str], arms: Sequence[dict[str, str]]) -> tuple[str, str]:
+    """What is wrong with a baseline that is not exactly one arm, and what would be right."""
+    matching = _matching(wanted, arms)
+    found = f"{_called(wanted)} matches {len(matching)} arms" if matching else f"there is no arm {_called(wanted)} to be the baseline"
+    listed = [_called(axes) or "one arm without axes" for axes in matching or arms]
+    return found, f"exactly one of: {'; '.join(listed[:6])}" + ("; ..." if len(listed) > 6 else "")
+
+
+def _called(axes: Mapping[str, str]) -> str:
+    return ", ".join(f"{axis}={label}" for axis, label in axes.items())

@@ -1,4 +1,4 @@
-"""Merge a model with its adapter and write it as a quantised GGUF that llama.cpp runs, with a script that asks it."""
+"""Merges a model with its adapter and writes it as a quantised GGUF that llama.cpp runs, with a script that asks it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PORTS = (
     Port("model", "model", forms=("full", "adapter")),
     Port("index", "index", required=False),
 )
-PRELOAD = ("torch", "peft", "gguf", "llama_cpp")
+PRELOAD = ("runner.training.preload", "gguf", "llama_cpp")
 
 
 class Params(Struct):

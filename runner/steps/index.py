@@ -1,4 +1,4 @@
-"""Embed chunks and build a FAISS index over them."""
+"""Embeds chunks and builds a FAISS index over them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runner.retrieval.settings import Embedder, Flat, Ivf, Metric, SentenceTrans
 
 VERSION = 1
 PORTS = (Port("chunks", "chunks"),)
-PRELOAD = ("sentence_transformers", "faiss")
+PRELOAD = ("runner.retrieval.preload",)
 
 
 class Params(Struct):

@@ -1,4 +1,4 @@
-"""Provide a model: from the hub, from a local folder, or built here from scratch with a tokenizer of its own."""
+"""Provides a model: from the hub, from a local folder, or built here from scratch with a tokenizer of its own."""
 
 from __future__ import annotations
 

@@ -47,6 +47,7 @@ PORTS = (Port("examples", "examples"),)
 
 
 def outputs(params: Params) -> Mapping[str, Output]:
+    """Examples: every part by its name."""
     return {name: Output("examples") for name in params.parts}
 
 

@@ -1,4 +1,4 @@
-"""Have a teacher write question-answer pairs about documents or chunks, each with its source."""
+"""Has a teacher write question-answer pairs about documents or chunks, each with its source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tune a model on examples: LoRA or QLoRA, by PEFT and TRL's SFTTrainer."""
+"""Tunes a model on examples: LoRA or QLoRA, by PEFT and TRL's SFTTrainer."""
 
 from __future__ import annotations
 
@@ -79,11 +79,15 @@ class Params(Struct):
     prompt: Annotated[File | None, doc("template of the user's turn; variables question and passages (empty); null: the bare question")] = (
         None
     )
-    dtype: Annotated[Literal["float32", "bfloat16", "float16"], doc("type that the base is loaded in")] = "float32"
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"], doc("type that the base is loaded in; what is trained is held in float32")
+    ] = "float32"
     num_train_epochs: Annotated[float, doc("passes over the examples; max_steps comes first", gt=0)] = 3.0
     max_steps: Annotated[int, doc("optimiser steps; -1: as many as num_train_epochs gives", ge=-1)] = -1
     per_device_train_batch_size: Annotated[int, doc("examples in a forward pass", ge=1)] = 8
-    per_device_eval_batch_size: Annotated[int, doc("examples in a forward pass of evaluation", ge=1)] = 8
+    per_device_eval_batch_size: Annotated[
+        int, doc("examples in a forward pass of evaluation; eval_loss is the mean of these passes' losses", ge=1)
+    ] = 8
     gradient_accumulation_steps: Annotated[int, doc("forward passes in an optimiser step", ge=1)] = 1
     learning_rate: Annotated[float, doc("peak of the schedule", ge=0)] = 2e-5
     lr_scheduler_type: Annotated[Scheduler, doc("course of the learning rate after the warm-up")] = "linear"

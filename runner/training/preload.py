@@ -1,7 +1,7 @@
 """Imported ahead by the forkserver, so that each step starts warm.
 
-On a machine with an NVIDIA driver the last part is left to the step: Transformers' Trainer imports bitsandbytes, which asks the GPU
-for its abilities as it is imported, and a GPU that was touched before a fork is of no use after it.
+On a machine with an NVIDIA driver the last part is left to the step: PEFT and Transformers' Trainer import bitsandbytes, which asks the
+GPU for its abilities as it is imported, and a GPU that was touched before a fork is of no use after it.
 """
 
 from __future__ import annotations

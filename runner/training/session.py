@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
+from runner.errors import StepError
 from runner.training.checkpoints import last_complete, mark_complete
 from runner.training.listener import Listener
 
@@ -55,6 +57,8 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         self.listener.check_cancelled()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **rest: Any) -> None:
+        for name in ("loss", "eval_loss"):
+            checked((logs or {}).get(name, 0.0), int(state.global_step))
         if values := _values(logs or {}):
             self.listener.metrics(int(state.global_step), **values)
 
@@ -88,12 +92,23 @@ def arguments(folder: Path, device: str, *, save_steps: int, logging_steps: int,
         "save_total_limit": 2,
         "logging_steps": logging_steps,
         "use_cpu": device == "cpu",
+        "logging_nan_inf_filter": False,  # it would show the mean of the losses before in place of a loss that is not a number
         "report_to": "none",
         "disable_tqdm": True,
         "dataloader_pin_memory": device == "cuda",
         "include_num_input_tokens_seen": "non_padding",
         **values,
     }
+
+
+def checked(loss: float, step: int) -> float:
+    """The loss; StepError when it is not a finite number."""
+    if math.isfinite(loss):
+        return float(loss)
+    raise StepError(
+        f"the loss is not a finite number at step {step}",
+        remedy="lower learning_rate; in float16, use bfloat16 or float32 (dtype, bf16, fp16) where the device has them",
+    )
 
 
 def curve(log_history: list[dict[str, Any]]) -> list[dict[str, float]]:
@@ -113,7 +128,8 @@ def joined(rows: list[dict[str, float]], *more: dict[str, float]) -> list[dict[s
 
 
 def _values(entry: dict[str, Any]) -> dict[str, float]:
-    return {name: float(entry[name]) for name in CURVE if name in entry}
+    # fp16 training begins with gradients that overflow, and skips them: their norm is no number that JSON knows.
+    return {name: float(entry[name]) for name in CURVE if name in entry and math.isfinite(entry[name])}
 
 
-__all__ = ["Outcome", "arguments", "curve", "joined", "last_complete", "run"]
+__all__ = ["Outcome", "arguments", "checked", "curve", "joined", "last_complete", "run"]

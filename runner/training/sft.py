@@ -127,9 +127,23 @@ def _trainer(
         model=model, args=config, train_dataset=train_rows, eval_dataset=eval_rows, processing_class=tokenizer, peft_config=adapter
     )
     trainer.remove_callback(PrinterCallback)
+    _in_float32(trainer.model, mixed=config.bf16 or config.fp16)
     if len(trainer.train_dataset) != len(train_rows):
         raise StepError(f"TRL took {len(trainer.train_dataset)} of {len(train_rows)} training examples", remedy="raise max_length")
     return trainer
+
+
+def _in_float32(model: Any, *, mixed: bool) -> None:
+    """Hold what is trained in float32, whatever its base is held in: the adapter, and under mixed precision the biases too.
+
+    TRL casts the adapter of a quantised base to bfloat16, where most of Adam's small steps round to nothing and fp16 training cannot
+    scale the gradients; and a resumed one would come back in float32, that is with another curve.
+    """
+    import torch
+
+    for name, weight in model.named_parameters():
+        if weight.requires_grad and (mixed or "lora_" in name):
+            weight.data = weight.data.to(torch.float32)
 
 
 def _train(trainer: Any, tokenizer: Any, info: ModelInfo, journal: Path, listener: Listener, device: str, seed: int) -> Tuned:
@@ -172,12 +186,14 @@ def _train(trainer: Any, tokenizer: Any, info: ModelInfo, journal: Path, listene
 
 def _evaluate_before(trainer: Any, journal: Path, *, resumed: bool, listener: Listener) -> float | None:
     """The evaluation loss of the untrained adapter, that is of the base; remembered for a resume."""
+    from runner.training import session
+
     if trainer.eval_dataset is None:
         return None
     file = journal / "before.json"
     if resumed and file.is_file():
         return float(json.loads(file.read_text())["eval_loss"])
-    loss = float(trainer.evaluate()["eval_loss"])
+    loss = session.checked(trainer.evaluate()["eval_loss"], 0)
     listener.metrics(0, eval_loss=loss)
     partial = file.with_suffix(".part")
     partial.parent.mkdir(parents=True, exist_ok=True)

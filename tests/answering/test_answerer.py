@@ -296,3 +296,37 @@ def test_a_gpu_that_llama_cpp_was_not_built_for_is_refused(folders: dict[str, Pa
         pytest.skip("llama-cpp-python was built for a GPU")
     with pytest.raises(StepError, match=r"resources\.device is cuda, but llama-cpp-python was built without it"):
         open_answerer(folders["gguf"], "gguf", Path, device="cuda")
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+@pytest.mark.parametrize("form", ["full", "adapter"])
+def test_the_models_own_generation_settings_change_nothing(form: str, temperature: float, tmp_path: Path) -> None:
+    """Qwen2.5 comes with a repetition penalty, top_k and more, which Transformers would apply to whatever a call leaves open."""
+    base = tiny.model(tmp_path / "base", num_hidden_layers=1)
+    folder = base if form == "full" else tiny.adapter(tmp_path / "adapter", base)[0]
+    generation = Generation(12, temperature=temperature, top_p=0.9 if temperature else 1.0, seed=3)
+
+    def answers() -> list[str]:
+        model = opened(folder, form, base)
+        return [answer.text for answer in model.answer([model.prompt(question) for question in QUESTIONS], generation)]
+
+    plain = answers()
+    own = {"repetition_penalty": 5.0, "top_k": 1, "min_p": 0.5, "no_repeat_ngram_size": 1, "do_sample": True, "temperature": 0.1}
+    file = base / "generation_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | own))
+    assert answers() == plain
+
+
+def test_a_model_that_computes_no_numbers_is_said(tmp_path: Path) -> None:
+    """As float16 does where activations overflow: the answers would be "!!!!", and merely look bad."""
+    from safetensors.torch import load_file, save_file
+
+    base = tiny.model(tmp_path / "base", num_hidden_layers=1)
+    weights = load_file(base / "model.safetensors")
+    weights["model.norm.weight"][0] = float("nan")
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    model = opened(base, "full")
+    for generation in (Generation(2), Generation(2, temperature=1.0)):
+        with pytest.raises(StepError, match="values that are not numbers") as caught:
+            model.answer([model.prompt("Why?")], generation)
+        assert "dtype" in caught.value.remedy

@@ -78,3 +78,19 @@ def test_what_cannot_be_asked_is_said(made: Path, capfd: pytest.CaptureFixture[s
     FakeRun(made / "artifacts", "empty").save()
     assert call(["ask", "empty", QUESTION]) == 2
     assert capfd.readouterr().err.startswith("error: this run has no GGUF\n")
+    assert call(["ask", "tiny", " "]) == 2
+    assert capfd.readouterr().err.startswith("error: the question is empty\n")
+
+
+def test_a_question_that_matches_no_passage_says_so(capfd: pytest.CaptureFixture[str]) -> None:
+    assert call(["ask", "tiny", "Zwei?"]) == 0
+    assert capfd.readouterr().out.endswith("\nNo passage of the index was given to the model: none matches the question.\n")
+    assert call(["ask", "tiny", "Zwei?", "--no-rag"]) == 0
+    assert "No passage" not in capfd.readouterr().out
+
+
+def test_a_section_named_like_its_document_is_said_once() -> None:
+    from runner.cli.ask import _source
+
+    assert _source({"title": "Heron", "section": "Heron", "page": 2, "score": 0.5}) == "Heron, page 2 (0.50)"
+    assert _source({"title": None, "document": "a.md", "section": "Scales", "score": 0.5}) == "a.md, Scales (0.50)"

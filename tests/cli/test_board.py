@@ -57,3 +57,18 @@ def test_what_is_slow_has_a_time_for_each_instead_of_a_rate() -> None:
     for t, done in ((2.0, 1), (26.0, 3)):
         filled.take(events.Progress(t=t, instance="lora", done=done, total=4, unit="steps"))
     assert filled.rows["lora"].progress() == "3/4 steps, 12 s each, 12 s left"
+
+
+def test_things_are_counted_whole() -> None:
+    filled = board()
+    filled.take(events.Progress(t=2.0, instance="lora", done=8, total=73, unit="questions"))
+    filled.take(events.Progress(t=4.0, instance="lora", done=32.75, total=73, unit="questions"))
+    row = filled.rows["lora"]
+    assert row.progress() == "32/73 questions, 12.4/s, 3.3 s left"
+
+
+def test_bytes_are_read_as_sizes() -> None:
+    filled = board()
+    for t, done in ((2.0, 0), (4.0, 1_500_000_000)):
+        filled.take(events.Progress(t=t, instance="lora", done=done, total=6_000_000_000, unit="bytes"))
+    assert filled.rows["lora"].progress() == "1.50 GB/6 GB, 750 MB/s, 6.0 s left"

@@ -78,7 +78,7 @@ def test_wrong_calls(recipe: Recipe, project: Path, arguments: tuple[str, ...], 
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (("run",), "Missing argument 'RECIPE...'."),
+        (("run",), "Missing argument 'RECIPE'."),
         (("plan", WALLS, "--frobnicate"), "No such option: --frobnicate"),
         (("runs", "--format", "xml"), "Invalid value for '--format': 'xml' is none of text, json"),
         (("clean", "--keep-last", "-1"), "Invalid value for '--keep-last': -1 is less than 0"),
@@ -185,6 +185,21 @@ def test_plan_run_plan_why(recipe: Recipe, project: Path) -> None:
     assert "count 4 -> 6" in why.out
     (reason,) = json.loads(recipe("why", WALLS, "low", "--format", "json").out)
     assert (reason["instance"], reason["state"]) == ("low", "cached")
+    roots = recipe("why", WALLS, "high[bricks=1]", *changed).out  # down to what has changed, and not just to what stands before it
+    assert roots == "high[bricks=1]  depends\n  on middle\n  middle: count 4 -> 6\n"
+    listed = recipe("runs").out
+    assert re.search(r"done +[\d.]+ m?s +4 done$", listed, re.M)
+    assert re.search(r"done +[\d.]+ m?s +4 cached$", listed, re.M)
+
+
+def test_pin_says_what_it_wrote(recipe: Recipe, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pins = {"org/model": "a" * 40, "org/corpus-of-texts": "b" * 40}
+    monkeypatch.setattr("runner.recipe.pin", lambda file: (project / "recipes" / "walls.lock", pins))
+    assert recipe("pin", WALLS) == Said(
+        0, f"recipes/walls.lock:\n  org/model            {'a' * 40}\n  org/corpus-of-texts  {'b' * 40}\n", ""
+    )
+    pins.clear()
+    assert recipe("pin", WALLS).out == "recipes/walls.lock: nothing is fetched from a hub\n"
 
 
 def test_until_only_and_dry_run(recipe: Recipe, project: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console
 
 from runner.cli.views import Live, Plain, view
@@ -79,6 +80,18 @@ def test_the_board_shows_states_bar_curve_and_time_left() -> None:
     assert "done in 20 s" in lines[1]
     assert "failed after 0.5 s: the disk is full" in lines[2]
     assert lines[-1].endswith("1 done, 1 cached, 1 failed, 1 blocked")
+
+
+def test_the_clock_goes_on_while_a_step_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("runner.cli.views.time.monotonic", lambda: clock[0])
+    shown, console = live()
+    shown.board.take(events.Planned(states={"lora": "waiting"}))
+    shown.board.take(events.Started(t=1.0, instance="lora"))
+    clock[0] = 107.5
+    lines = drawn(shown, console)
+    assert lines[0].split() == ["•", "lora", "7.5", "s"]
+    assert lines[-1].strip() == "8.5 s: 1 running"
 
 
 def test_a_small_terminal_keeps_what_runs_and_what_failed() -> None:

@@ -79,18 +79,26 @@ def test_source_bytes_and_names_are_part_of_the_key(root: Path) -> None:
 def test_a_pin_fills_the_revision_and_is_part_of_the_key(root: Path) -> None:
     toys()
     params = toy.Params(hub="Org/Model")
-    with_pin, uses = pinned(steps.kind("toy"), params, {"Org/Model": "abc"})
-    assert with_pin == toy.Params(hub="Org/Model", revision="abc")
-    assert [use.revision for use in uses] == ["abc"]
-    loose, one, two = (own(root, hub="Org/Model", pins=pins) for pins in ({}, {"Org/Model": "1"}, {"Org/Model": "2"}))
+    with_pin, uses = pinned(steps.kind("toy"), params, {"Org/Model": "a" * 40})
+    assert with_pin == toy.Params(hub="Org/Model", revision="a" * 40)
+    assert [use.revision for use in uses] == ["a" * 40]
+    loose, one, two = (own(root, hub="Org/Model", pins=pins) for pins in ({}, {"Org/Model": "1" * 40}, {"Org/Model": "2" * 40}))
     assert len({loose, one, two}) == 3
-    assert one == own(root, hub="Org/Model", revision="1")
+    assert one == own(root, hub="Org/Model", revision="1" * 40)
 
 
 def test_a_revision_in_the_recipe_goes_before_the_lock_file(root: Path) -> None:
     toys()
-    params = toy.Params(hub="Org/Model", revision="mine")
-    assert pinned(steps.kind("toy"), params, {"Org/Model": "abc"})[0] == params
+    params = toy.Params(hub="Org/Model", revision="b" * 40)
+    assert pinned(steps.kind("toy"), params, {"Org/Model": "a" * 40})[0] == params
+
+
+def test_a_branch_is_no_pin(root: Path) -> None:
+    toys()
+    params = toy.Params(hub="Org/Model", revision="main")
+    [use] = pinned(steps.kind("toy"), params, {})[1]
+    assert not use.pinned
+    assert pinned(steps.kind("toy"), params, {"Org/Model": "a" * 40})[0] == toy.Params(hub="Org/Model", revision="a" * 40)
 
 
 def test_nan_is_refused_with_its_place(root: Path) -> None:

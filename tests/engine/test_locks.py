@@ -7,7 +7,9 @@ import threading
 import time
 from pathlib import Path
 
+from runner.engine import Store, run
 from runner.engine.locks import Gate, Lease, Lock, leased
+from tests.engine.toys.building import chain
 
 
 def test_one_holder_and_no_litter(tmp_path: Path) -> None:
@@ -48,6 +50,13 @@ def test_the_lock_lives_as_long_as_an_heir_of_its_descriptor(tmp_path: Path) -> 
     os.close(heir)
     assert second.acquire()
     second.release()
+
+
+def test_the_next_run_removes_leases_of_the_dead(root: Path, store: Store) -> None:
+    store.prepare()
+    (store.locks / "lease-1-dead").write_text("c\n")
+    run(chain(root, 1), store)
+    assert [path.name for path in store.locks.iterdir()] == ["gate"]
 
 
 def test_leases_of_the_living_count_and_those_of_the_dead_go(tmp_path: Path) -> None:

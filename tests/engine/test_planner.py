@@ -37,7 +37,11 @@ def pair(root: Path, **params: Any) -> Recipe:
         ({}, {"rate": 2.5e-5}, "rate 0.5 -> 2.5e-5"),
         ({"text": "x"}, {"text": "y", "count": 3}, "text x -> y; count 1 -> 3"),
         ({"prompt": None}, {"online": True}, "online false -> true"),
-        ({"hub": "A/B", "revision": "1"}, {"hub": "A/B", "revision": "2"}, "revision 1 -> 2; revision of model A/B 1 -> 2"),
+        (
+            {"hub": "A/B", "revision": "1" * 40},
+            {"hub": "A/B", "revision": "2" * 40},
+            f"revision {'1' * 40} -> {'2' * 40}; revision of model A/B {'1' * 40} -> {'2' * 40}",
+        ),
     ],
 )
 def test_a_changed_parameter_in_words(root: Path, store: Store, before: Any, after: Any, reason: str) -> None:
@@ -72,6 +76,19 @@ def test_a_changed_input_in_words(root: Path, store: Store) -> None:
     assert why(changed, store, "b")[0].reasons[1].endswith("computed it: input a changed")
 
 
+def test_one_arm_of_several_axes_in_words(root: Path, store: Store) -> None:
+    """The axes stand in another order in a manifest than in the recipe."""
+
+    def arms(text: str) -> Recipe:
+        one = instance("arm", axes={"system": "base", "rag": "none"}, text=text)
+        two = instance("arm", axes={"system": "lora", "rag": "none"}, text="two")
+        return recipe(root, one, two, instance("scores", {"arms": [one.id, two.id]}))
+
+    run(arms("one"), store)
+    run(arms("changed"), store, only="arm")
+    assert why(arms("changed"), store, "scores")[0].reasons == ("input arm[system=base,rag=none] changed",)
+
+
 def test_an_artifact_that_is_gone_or_cut_off(root: Path, store: Store) -> None:
     result = run(pair(root), store)
     key = str(result.instances["a"].key)
@@ -96,7 +113,7 @@ def test_a_step_that_is_not_there(root: Path, store: Store) -> None:
     whole = recipe(root, instance("gather"), instance("train"))
     with pytest.raises(UsageError) as caught:
         plan(whole, store, until="trian")
-    assert str(caught.value) == "toy.yaml: the recipe has no step `trian`\n  did you mean `train`?"
+    assert str(caught.value) == "recipes/toy.yaml: the recipe has no step `trian`\n  did you mean `train`?"
 
 
 def test_hub_models_want_a_pin(root: Path, store: Store) -> None:
@@ -106,12 +123,12 @@ def test_hub_models_want_a_pin(root: Path, store: Store) -> None:
         run(whole, store)
     assert str(caught.value) == (
         "recipes/toy.yaml:3:5  steps.a: Org/M has no pinned revision\n"
-        "  `recipe pin toy.yaml` writes it to the lock file; --unpinned runs with whatever the hub gives today, and records it"
+        "  `recipe pin recipes/toy.yaml` writes it to the lock file; --unpinned runs with whatever the hub gives today, and records it"
     )
     assert not store.path.exists()
     assert told(whole, store, unpinned=True)["a"] == ("run", "not run before")
-    pinned = recipe(root, instance("a", hub="Org/M"), pins={"Org/M": "abc"})
-    assert run(pinned, store).instances["a"].params["revision"] == "abc"
+    pinned = recipe(root, instance("a", hub="Org/M"), pins={"Org/M": "a" * 40})
+    assert run(pinned, store).instances["a"].params["revision"] == "a" * 40
 
 
 def test_offline_refuses_what_needs_a_network_unless_it_is_there(root: Path, store: Store) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def test_the_record(root: Path, store: Store) -> None:
     record = json.loads((folder / "run.json").read_text())
     assert list(record) == [
         "format", "recipe", "title", "file", "run", "started", "finished", "status", "seconds", "overlays", "unpinned", "source",
-        "deviations", "assumptions", "claims", "checks", "matrix", "environment", "instances",
+        "stated", "deviations", "assumptions", "claims", "checks", "matrix", "environment", "instances",
     ]  # fmt: skip
     assert record["status"] == "done"
     assert record["overlays"] == ["profile smoke"]
@@ -158,6 +159,27 @@ def test_force_replaces_an_artifact_when_the_new_one_stands(root: Path, store: S
     finally:
         toy.run = toy_run
     assert text(store, run(failing, store), "a") == before
+
+
+def test_a_forced_step_runs_though_somebody_has_held_its_lock(root: Path, store: Store) -> None:
+    whole = chain(root, 1)
+    lock = store.lock(str(run(whole, store).instances["s0"].key))
+    assert lock.acquire()
+    threading.Timer(0.3, lock.release).start()
+    assert states(run(whole, store, force=["s0"])) == {"s0": "done"}
+    assert diary(root) == ["s0", "s0"]
+
+
+def test_when_nobody_can_watch_any_more_the_run_stops_in_order(root: Path, store: Store) -> None:
+    def closed(event: Event) -> None:
+        if isinstance(event, Finished):
+            raise BrokenPipeError(32, "Broken pipe")
+
+    result = run(chain(root, 3), store, listener=closed)
+    assert (result.status, result.exit_code) == ("interrupted", 130)
+    assert states(result) == {"s0": "done", "s1": "cancelled", "s2": "cancelled"}
+    assert run(chain(root, 3), store).exit_code == 0
+    assert diary(root) == ["s0", "s1", "s2"]
 
 
 NEW_KIND = '''

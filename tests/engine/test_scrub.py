@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,24 @@ def test_only_secret_variables_and_no_ordinary_words() -> None:
     )
     assert scrubber.text("url?key=canary%2F7f3a%2B9c%22d1e2f4") == "url?key=[GOOGLE_API_KEY]"
     assert scrubber.plain({"a": [CANARY], CANARY: 1}) == {"a": ["[GOOGLE_API_KEY]"], "[GOOGLE_API_KEY]": 1}
+
+
+def test_a_secret_may_be_added_while_another_thread_writes(tmp_path: Path) -> None:
+    scrubber = Scrubber({f"ADDED_{n}": f"canary-{n:04}-" * 5 for n in range(300)})
+    log, written = LogFile(tmp_path / "log", scrubber), []
+
+    def write() -> None:
+        while len(scrubber.needles()) < 300:
+            log.write(b"canary-")
+        written.append(True)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    for n in range(300):
+        scrubber.add(f"ADDED_{n}")
+    writer.join()
+    log.close()
+    assert written
 
 
 @pytest.mark.parametrize("cut", range(1, len(CANARY)))

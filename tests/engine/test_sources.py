@@ -93,3 +93,9 @@ def test_changed_bytes_with_the_same_size_and_time(tree: Path) -> None:
     os.utime(before.path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert before.path.stat().st_size == status.st_size
     assert Sources(tree).find({"paths": ["a.md"]})["paths"][0].sha256 != before.sha256
+
+
+def test_a_name_that_is_no_utf_8_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a\udcff.md").write_text("x")
+    with pytest.raises(InputError, match=r"the name of `a\\udcff.md` is no UTF-8"):
+        Sources(tmp_path).find({"paths": ["*.md"]})

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from runner.contract import MAIN, Output
-from runner.engine import Store, durable, run
+from runner.engine import Cleaned, Store, durable, plan, run
 from runner.engine.history import run_folders
+from runner.engine.locks import Lock
 from runner.engine.manifest import MANIFEST, Manifest
 from runner.errors import ArtifactDamaged, StepError, UsageError
 from tests.engine.toys.building import chain, diary, instance, recipe
@@ -225,3 +226,50 @@ def test_a_store_that_cannot_be_written(root: Path) -> None:
     (root / "file").write_text("x")
     with pytest.raises(UsageError, match="cannot be written"):
         run(chain(root, 1), Store(root / "file/artifacts"))
+
+
+def test_a_store_that_can_be_read_alone(root: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = chain(root, 1)
+    run(whole, store)
+
+    def read_only(lock: Lock, **how: Any) -> bool:
+        raise OSError(30, "Read-only file system", str(lock.path))
+
+    monkeypatch.setattr(Lock, "acquire", read_only)
+    assert plan(whole, store).count("cached") == 1
+    with pytest.raises(UsageError, match="cannot be written: Read-only file system"):
+        run(whole, store)
+
+
+def test_a_run_whose_store_is_taken_away_says_so(root: Path, store: Store) -> None:
+    with pytest.raises(StepError, match="the run's folder could not be written: No such file or directory"):
+        run(chain(root, 2), store, listener=lambda event: shutil.rmtree(store.path, ignore_errors=True))
+
+
+def test_clean_leaves_alone_what_a_live_run_is_about_to_begin(root: Path, store: Store) -> None:
+    whole = recipe(root, instance("a", wrong="once"))
+    work = store.work(str(run(whole, store).instances["a"].key))
+    cleaned: list[Any] = []
+
+    def before(event: Any) -> None:
+        if type(event).__name__ == "RunStarted":
+            cleaned.append(store.clean(0))
+            assert (work / "out").is_dir()
+            with pytest.raises(UsageError, match="a run that is alive uses the cache"):
+                store.clean(0, cache=True)
+
+    assert run(whole, store, listener=before).exit_code == 0
+    assert cleaned[0].strays == []
+
+
+def test_clean_removes_dead_locks_and_dangling_links_unless_it_only_looks(root: Path, store: Store) -> None:
+    assert store.clean(0) == Cleaned([], [], [], 0)
+    assert not store.path.exists()
+    run(chain(root, 1), store)
+    (store.locks / KEY).touch()
+    store.clean(0, dry_run=True)
+    assert (store.locks / KEY).exists()
+    store.clean(0)
+    assert [path.name for path in store.locks.iterdir()] == ["gate"]
+    assert list((store.runs / "toy").iterdir()) == []
+    assert run(chain(root, 1), store).exit_code == 0

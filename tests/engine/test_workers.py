@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from runner.engine import Store, run
+from runner.engine import Store, run, scrub
 from runner.engine.events import Event, Log
 from tests.engine.toys.building import instance, recipe
 
@@ -27,6 +28,16 @@ WORDS = {
     "disk": "the disk is full (somewhere)",
     "foreign-file": "the step wrote stray, which belongs to none of its outputs: main",
     "link": "the step wrote provenance/link, which is no regular file",
+    "output-is-link": "the step wrote provenance, which is no regular file",
+    "hard-link": "the step wrote provenance/toy, which is a hard link to another file",
+    "no-folder": "the step removed the folder that it was to write into, or put something else there",
+    "odd-name": "the step wrote a file with an unprintable name: 'a\\udcff'",
+    "half-character": "the file a? is odd",
+    "no-text": "not a text",
+    "mute": "Mute: it cannot be put in words",
+    "odd-metric": "ValueError: could not convert string to float: 'high'",
+    "odd-progress": "ValueError: could not convert string to float: 'some'",
+    "real-time-signal": "the worker was ended by signal 40",
 }
 
 
@@ -40,6 +51,35 @@ def test_every_way_to_go_wrong(root: Path, store: Store, wrong: str) -> None:
     assert result.exit_code == 1
     assert result.instances["a"].artifact is None
     assert not store.folder(str(result.instances["a"].key)).exists()
+
+
+@pytest.mark.parametrize("odd", ["half-characters", "odd-numbers"])
+def test_what_no_file_can_hold_is_told_differently(root: Path, store: Store, odd: str) -> None:
+    result = run(recipe(root, instance("a", wrong=odd)), store)
+    assert (result.exit_code, result.instances["a"].state) == (0, "done")
+    assert result.folder is not None
+    told = [json.loads(line) for line in (result.folder / "events.jsonl").read_text().splitlines()]
+    said = [event for event in told if event["event"] in ("log", "warning", "fact", "progress", "metrics")]
+    if odd == "half-characters":
+        assert [event.get("message") for event in said][:2] == ["a?", "b?"]
+        assert result.instances["a"].warnings == ["b?"]
+        assert json.loads((result.folder / "run.json").read_text())["instances"][0]["facts"]["c?"] == {"value": "d?", "unit": ""}
+    else:
+        assert [(event["done"], event["total"]) for event in said if event["event"] == "progress"] == [(0.0, None)]
+        assert [event["values"] for event in said if event["event"] == "metrics"] == [{"loss": None}]
+        assert result.instances["a"].facts["n"]["value"] == 2**70
+
+
+def test_a_log_that_grows_on_and_on_keeps_its_beginning_and_its_end(root: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scrub, "LARGEST_LOG", 200_000)
+    monkeypatch.setattr(scrub, "BEGINNING", 1000)
+    result = run(recipe(root, instance("a", wrong="chatter")), store)
+    assert result.folder is not None
+    log = (result.folder / "logs/a.log").read_text()
+    assert len(log) < 300_000
+    assert log.startswith("x" * 99 + "\n")
+    assert "MiB of this log were left out here]" in log
+    assert log.endswith("x" * 99 + "\n")
 
 
 def test_a_crash_shows_where(root: Path, store: Store) -> None:

@@ -174,3 +174,19 @@ def test_a_damaged_evaluation_is_not_measured(run: tuple[dict[str, Any], Path], 
 def test_no_claims_no_verdicts() -> None:
     assert answer_claims([], {}, Path("nowhere")) == []
     assert answer_checks([], {}, Path("nowhere")) == []
+
+
+def test_a_verdict_has_its_finding_in_parts(run: tuple[dict[str, Any], Path]) -> None:
+    found = answer(run, measure=exact(RAG), greater_than=exact(BASE))
+    assert found.relation == "greater than"
+    assert found.difference is not None
+    assert (found.difference.value, found.difference.items) == (75.0, 40)
+    assert found.difference.p == pytest.approx(0.001, abs=1e-4)
+    assert found.measured is not None
+    assert found.reason == ""
+    found = answer(run, measure=size("tuned"), equals={"value": 2_000_100, "tolerance": 200})
+    assert (found.relation, found.tolerance) == ("equal to", 200)
+    assert found.difference is not None
+    assert (found.difference.value, found.difference.p) == (-100, None)
+    found = answer(run, measure=exact({"system": "gguf"}), less_than=1)
+    assert (found.relation, found.reason, found.difference) == ("less than", "answers[system=gguf] failed", None)

@@ -181,10 +181,11 @@ def test_a_killed_forkserver_takes_its_worker_along_and_fails_the_step(programs:
     assert programs.all_gone(2)
 
 
-def test_interrupted_once(programs: Programs, store: Store) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_once(programs: Programs, store: Store, number: signal.Signals) -> None:
     program = programs.start(3, 0.8)
     programs.wait_for("s1")
-    program.send_signal(signal.SIGINT)
+    program.send_signal(number)
     result = printed(program)
     assert result == {"code": 130, "states": {"s0": "done", "s1": "cancelled", "s2": "cancelled"}}
     assert program.returncode == 130
@@ -206,6 +207,32 @@ def test_interrupted_twice(programs: Programs) -> None:
     assert time.monotonic() - began < 3
     assert programs.all_gone(1)
     assert programs.finish(2)["code"] == 0
+
+
+def test_interrupted_twice_while_the_forkserver_imports(programs: Programs, root: Path) -> None:
+    (root / "sleepy.py").write_text("import pathlib, time\npathlib.Path(__file__).with_name('imports').touch()\ntime.sleep(30)")
+    program = programs.start(1, 0, TOY_PRELOAD="sleepy", PYTHONPATH=str(root))
+    while not (root / "imports").exists():
+        time.sleep(0.02)
+    program.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    assert program.poll() is None
+    program.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    assert printed(program) == {"code": 130, "states": {"s0": "cancelled"}}
+    assert time.monotonic() - began < 3
+    assert programs.all_gone(1)
+
+
+def test_under_nohup_a_closed_terminal_is_nothing(programs: Programs) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # inherited by the program
+    try:
+        program = programs.start(1, 0.5)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    programs.wait_for("s0")
+    program.send_signal(signal.SIGHUP)
+    assert printed(program)["code"] == 0
 
 
 def test_two_runs_of_one_recipe_compute_each_key_once(programs: Programs, root: Path) -> None:

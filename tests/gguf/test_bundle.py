@@ -145,3 +145,23 @@ def test_a_message_that_does_not_fit_loses_its_worst_passages(bundle: Path, tmp_
     question = "low-rank attention quantisation block weights"
     assert ask(bundle, question, "--threads", "1", "--max-new-tokens", "2").count("  [") == 2
     assert ask(tmp_path, question, "--top-k", "3", "--threads", "1", "--max-new-tokens", "120").count("  [") < 2
+
+
+def test_what_is_wrong_is_said_without_a_traceback(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[..., str]
+) -> None:
+    with pytest.raises(SystemExit, match=r"the question is too long: with 4 tokens for the answer it needs \d+, the model has 512"):
+        ask(bundle, "why " * 900, "--no-rag", "--threads", "1", "--max-new-tokens", "4")
+    with pytest.raises(SystemExit) as caught:
+        ask(bundle, "  ")
+    assert caught.value.code == 2
+    with pytest.raises(SystemExit, match=r"inference\.json is missing: it must lie beside this script"):
+        ask(tmp_path, "Why?")
+    monkeypatch.setitem(sys.modules, "llama_cpp", None)
+    with pytest.raises(SystemExit, match="llama_cpp is missing: pip install llama-cpp-python jinja2"):
+        ask(bundle, "Why?")
+
+
+def test_no_matching_passage_is_said(bundle: Path, ask: Callable[..., str]) -> None:
+    said = ask(bundle, "Zwei?", "--threads", "1", "--max-new-tokens", "2")
+    assert said.endswith("\nNo passage of the index was given to the model: none matches the question.\n")

@@ -220,7 +220,9 @@ def test_memory_stays_small() -> None:
         ),
         ("{% include './p.j2' %}", {}, "prompts/p.j2:2: the prompt cannot be rendered: 'x' is undefined\n  it is given no variables"),
         ("{{ 'a' * 10**9 }}", {}, "prompts/t.j2:1: the prompt is refused: a value 1000000000 long"),
-        ("{{ ''.__class__ }}", {}, "prompts/t.j2:1: the prompt is refused: access to attribute '__class__' of 'str' object is unsafe."),
+        ("{{ ''['__class__'] }}", {}, "prompts/t.j2:1: the prompt is refused: access to attribute '__class__' of 'str' object is unsafe."),
+        (" \n", {}, "prompts/t.j2: the prompt is empty"),
+        ("{{ ''.__class__ }}", {}, "prompts/t.j2:1: `__class__` is out of reach of prompts"),
     ],
 )
 def test_messages_name_file_and_line(write: Write, text: str, variables: Any, message: str) -> None:

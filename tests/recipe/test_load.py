@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runner.contract import Output
-from runner.errors import RecipeError
+from runner.errors import RecipeError, UsageError
 from runner.recipe import Ref, find_root, load, to_yaml, validate
 from tests.recipe.texts import WHOLE
 
@@ -126,3 +126,30 @@ def test_validating_is_fast(write: Write) -> None:
     for _ in range(10):
         validate(file)
     assert (time.perf_counter() - started) / 10 < 0.2  # some 20 ms, on a machine that may be busy
+
+
+def test_a_list_has_an_origin(write: Write) -> None:
+    file = write(
+        "vars: {w: 3}\nsteps: {f: {uses: read, with: {paths: [recipes/corpus]}}, b: {uses: model, with: {width: '${ vars.w }'}}}\n"
+    )
+    origins = load(file, sets=["steps.f.with.paths[0]=recipes"]).origins
+    assert origins["steps.f.with.paths"] == "recipes/r.yaml:4"
+    assert origins["steps.f.with.paths[0]"] == "--set steps.f.with.paths[0]=recipes"
+
+
+def test_a_reference_may_have_spaces(write: Write) -> None:
+    recipe = load(write("steps: {b: {uses: model, with: {width: '${ matrix.w }'}}}\nmatrix: {w: [8, 16]}\n"))
+    assert [instance.params.width for instance in recipe.instances.values()] == [8, 16]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("text", ["steps..f=1", ".steps=1", "steps.=1", "=1", "steps.f"])
+def test_sets_of_no_form_are_refused(text: str, write: Write) -> None:
+    with pytest.raises(UsageError, match="not of the form path=value"):
+        load(write("steps: {f: {uses: read}}\n"), sets=[text])
+
+
+def test_a_folder_is_no_recipe(write: Write) -> None:
+    folder = write("steps: {f: {uses: read}}\n").parent
+    with pytest.raises(UsageError) as caught:
+        load(folder)
+    assert str(caught.value) == f"{folder} is a folder\n  name its recipes, as in {folder}/*.yaml"

@@ -82,12 +82,13 @@ def test_pin_and_load(write: Write, hub: list[str]) -> None:
     recipe = load(file)
     assert recipe.pins == pins
     assert recipe.instances["a"].params.pretrained.revision == COMMIT  # type: ignore[attr-defined]
-    assert recipe.instances["b"].params.pretrained.revision == "main"  # type: ignore[attr-defined]
+    assert recipe.instances["b"].params.pretrained.revision == COMMIT  # type: ignore[attr-defined]
     assert unlisted(recipe) == []
     before = lock.read_bytes()
     pin(file)  # asks for the newest again, not for what the lock says
     assert lock.read_bytes() == before
     assert not any("/revision/0123" in path for path in hub)
+    assert len([path for path in hub if "/api/models/org/other/revision/main" in path]) == 2
 
 
 @pytest.mark.parametrize(

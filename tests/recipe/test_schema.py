@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -69,6 +70,19 @@ def test_schemas_tell_defaults_descriptions_and_units(toy_kinds: None) -> None:
     uses = found["recipe.schema.json"]["$defs"]["Step"]["properties"]["uses"]
     assert uses["enum"] == list(toys.KINDS)
     assert "tune: The toy kind tune." in uses["description"]
+
+
+def test_editors_are_shown_the_options_and_can_follow_every_reference(toy_kinds: None) -> None:
+    schema = schemas()["recipe.schema.json"]
+    seed = schema["$defs"]["judge.JudgeParams"]["properties"]["metrics"]["else"]["items"]
+    assert seed["examples"] == seed["else"]["enum"] == ["exact", "f1"]
+    method = schema["$defs"]["tune.TuneParams"]["properties"]["method"]["else"]["allOf"][0]["then"]
+    assert method["properties"]["kind"]["examples"] == ["lora", "qlora"]
+    references = re.findall(r'"\$ref": "([^"]+)"', json.dumps(schema))
+    assert references
+    for reference in references:
+        assert reference.removeprefix("#/$defs/") in schema["$defs"]
+        assert "~" not in reference  # a sign that JSON pointers escape
 
 
 def data(text: str) -> Any:
@@ -190,6 +204,10 @@ def test_describe(toy_kinds: None) -> None:
     about = describe("tune")
     assert (about["kind"], about["summary"], about["version"]) == ("tune", "The toy kind tune.", 1)
     assert [port["name"] for port in about["ports"]] == ["model", "examples"]
+    assert [describe(kind)["output"] for kind in ("tune", "read", "parts")] == [
+        "model (adapter)", "documents", "depends on the parameters",
+    ]  # fmt: skip
+    assert "\ngives\n  model (adapter)\nwith\n" in explain_text(about)
     method = about["params"][0]
     assert method["default"] == {"kind": "lora", "target_modules": ["q_proj"]}
     assert [(row["name"], row.get("when")) for row in method["params"]] == [
@@ -217,6 +235,7 @@ def test_describe(toy_kinds: None) -> None:
     [
         ("tnue", "there is no step kind `tnue`\n  did you mean `tune`?"),
         ("tune.methd", "`tune` has no parameter `methd`\n  did you mean `method`?"),
+        ("tune.seed.q", "`tune.seed` has no parameter `q`\n  it is no map"),
         ("tune.method.q", "`tune.method` has no parameter `q`\n  one of kind, r, lora_alpha, target_modules, quant_type"),
     ],
 )

@@ -178,7 +178,12 @@ _TABLE: dict[str, dict[str, Any]] = {
         "outputs": _one("answers"),
         "prompts": _prompts("question", "passages"),
     },
-    "judge": {"Params": JudgeParams, "PORTS": (Port("answers", "answers", arity="gather"),), "outputs": _one("scores")},
+    "judge": {
+        "Params": JudgeParams,
+        "PORTS": (Port("answers", "answers", arity="gather"),),
+        "outputs": _one("scores"),
+        "measures": lambda params: params.metrics,
+    },
 }
 
 

@@ -1,4 +1,4 @@
-"""The smoke run under fire: SIGKILL of the runner and of its workers at random moments, then a last run."""
+"""The smoke run under fire: SIGKILL of the runner and of its workers in the middle of ten steps, then a last run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,96 +20,152 @@ ROOT = Path(__file__).resolve().parents[2]
 RECIPE = "recipes/duo-dynamics.yaml"
 MARK = "RECIPE_KILL_TEST"  # inherited by every process of a run, so that /proc tells which are ours
 
-KILLS = 10
+#: Steps that keep a journal, and how often it must be written for these small sizes. Resources, so the results stay the same.
+OFTEN = ("steps.base.resources.save_steps=20", "steps.lora.resources.save_steps=10", "steps.qlora.resources.save_steps=10")
+JOURNALS = ("base", "lora", "answers[system=lora,rag=hnsw]")
+OTHERS = 7
 
 
-def start(store: Path, mark: str) -> subprocess.Popen[bytes]:
+def start(store: Path, mark: str, *sets: str) -> subprocess.Popen[bytes]:
     command = [str(Path(sys.executable).parent / "recipe"), "run", RECIPE, "-p", "smoke", "--offline", "--artifacts", str(store)]
-    log = (store.parent / f"{store.name}.log").open("ab")
-    return subprocess.Popen(command, cwd=ROOT, env=os.environ | {MARK: mark}, stdout=log, stderr=log, start_new_session=True)
+    command += [argument for value in sets for argument in ("--set", value)]
+    with (store.parent / f"{store.name}.log").open("ab") as log:
+        return subprocess.Popen(command, cwd=ROOT, env=os.environ | {MARK: mark}, stdout=log, stderr=log, start_new_session=True)
 
 
-def processes(mark: str) -> dict[int, str]:
-    """Living processes that carry the mark in their environment: pid to command line."""
-    found = {}
+def processes(mark: str) -> set[int]:
+    """Living processes that carry the mark in their environment."""
+    found = set()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if f"{MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
-                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-                if command and " Z " not in (folder / "stat").read_text():
-                    found[int(folder.name)] = command
+            marked = f"{MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0")
+            if marked and (folder / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z":
+                found.add(int(folder.name))
         except OSError:
             continue
     return found
 
 
-def latest(store: Path) -> dict:
-    return json.loads((store / "runs/duo-dynamics/latest/run.json").read_text())
+def all_gone(mark: str, seconds: float = 20) -> bool:
+    deadline = time.monotonic() + seconds
+    while (alive := processes(mark)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return not alive
 
 
-def committed(store: Path) -> dict[str, int]:
-    """Keys of the artifacts that stand, with the inode of each manifest: a step done twice would have a new one."""
-    return {path.parent.name: path.stat().st_ino for path in (store / "objects").glob("*/*/manifest.json")}
+def runs(store: Path) -> list[Path]:
+    """The folders of the runs, the oldest first."""
+    return sorted(path.parent for path in store.glob("runs/duo-dynamics/2*/events.jsonl"))
+
+
+def events(run: Path) -> Iterator[dict[str, Any]]:
+    for line in (run / "events.jsonl").read_bytes().splitlines(keepends=True):
+        if line.endswith(b"\n"):
+            yield json.loads(line)
+
+
+def is_in(run: Path, instance: str, part: float) -> bool:
+    """Whether a run has come as far as this part of an instance, or has it already."""
+    for event in events(run):
+        if event["event"] == "planned" and event["states"].get(instance) == "hit":
+            return True
+        if event.get("instance") == instance:
+            if event["event"] == "finished":
+                return True
+            if event["event"] == "progress" and event["total"] and event["done"] >= part * event["total"]:
+                return True
+    return False
+
+
+def wait_for(store: Path, process: subprocess.Popen[bytes], earlier: int, instance: str, part: float) -> None:
+    while len(runs(store)) == earlier or not is_in(runs(store)[-1], instance, part):
+        assert process.poll() is None, f"the run ended before {instance}"
+        time.sleep(0.02)
+
+
+def done(run: Path) -> set[str]:
+    return {event["instance"] for event in events(run) if event["event"] == "finished" and event["state"] == "done"}
+
+
+def begun(run: Path) -> dict[str, float]:
+    """The instances that a run has worked on, with how far each was at its first progress."""
+    found: dict[str, float] = {}
+    for event in events(run):
+        if event["event"] == "started":
+            found[event["instance"]] = -1.0
+        elif event["event"] == "progress" and found.get(event["instance"]) == -1.0:
+            found[event["instance"]] = event["done"]
+    return found
+
+
+def committed(store: Path) -> dict[str, tuple[int, int]]:
+    """The artifacts that stand, by key; a manifest that was written again would be another file."""
+    found = {path.parent.name: path.stat() for path in store.glob("objects/*/*/manifest.json")}
+    return {key: (status.st_ino, status.st_mtime_ns) for key, status in found.items()}
 
 
 def payloads(store: Path) -> dict[str, dict[str, str]]:
     """Digest of every output of every instance of the newest run."""
     found = {}
-    for instance in latest(store)["instances"]:
+    for instance in json.loads((runs(store)[-1] / "run.json").read_text())["instances"]:
         manifest = json.loads((store / instance["artifact"] / "manifest.json").read_text())
         found[instance["id"]] = {name: output["digest"] for name, output in manifest["outputs"].items()}
     return found
 
 
-def wait_until_quiet(mark: str, seconds: float = 20) -> dict[int, str]:
-    deadline = time.monotonic() + seconds
-    while (left := processes(mark)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return left
+def kill(run: subprocess.Popen[bytes], mark: str, rng: random.Random, *, worker: bool) -> None:
+    """Kill the runner; or one of the processes below it, and then let the runner say so, or kill it too."""
+    others = sorted(processes(mark) - {run.pid})
+    if worker and others:
+        os.kill(rng.choice(others), signal.SIGKILL)
+        time.sleep(0.5)
+        if rng.random() < 0.5:
+            run.send_signal(signal.SIGINT)
+            assert run.wait(60) in (1, 130)
+            return
+    run.kill()
+    run.wait()
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_ten_kills_change_nothing(tmp_path: Path) -> None:
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
-    began = time.monotonic()
     assert start(undisturbed, "undisturbed").wait() == 0, (tmp_path / "undisturbed.log").read_text()[-3000:]
-    duration = time.monotonic() - began
-    assert wait_until_quiet("undisturbed") == {}
+    assert all_gone("undisturbed")
+    order = list(payloads(undisturbed))
 
-    rng, before = random.Random(20), {}
-    for attempt in range(KILLS):
-        mark = f"kill-{attempt}"
-        run = start(disturbed, mark)
-        time.sleep(rng.uniform(1.0, max(8.0, 2 * duration / KILLS)))
-        if attempt % 2:
-            others = sorted(set(processes(mark)) - {run.pid})
-            os.kill(rng.choice(others) if others else run.pid, signal.SIGKILL)
-            time.sleep(0.5)
-            if run.poll() is None and rng.random() < 0.5:  # sometimes the run is left to say what happened to its worker
-                run.send_signal(signal.SIGINT)
-                run.wait(60)
-            else:
-                run.kill()
-        else:
-            run.kill()
-        run.wait()
-        assert wait_until_quiet(mark) == {}, "a process outlived the killed run"
+    rng = random.Random(20)
+    targets = {*JOURNALS, *rng.sample([name for name in order if name not in JOURNALS], OTHERS)}
+    before: dict[str, tuple[int, int]] = {}
+    for attempt, target in enumerate(sorted(targets, key=order.index)):
+        mark, earlier = f"kill-{attempt}", len(runs(disturbed))
+        process = start(disturbed, mark, *OFTEN)
+        wait_for(disturbed, process, earlier, target, rng.uniform(0.5, 0.9))
+        kill(process, mark, rng, worker=attempt % 2 == 1)
+        assert all_gone(mark), "a process outlived the killed run"
         after = committed(disturbed)
         assert {key: after.get(key) for key in before} == before, "a finished step was done again, or is gone"
         before = after
 
-    last = start(disturbed, "last")
-    assert last.wait() == 0, (tmp_path / "disturbed.log").read_text()[-3000:]
-    assert wait_until_quiet("last") == {}
+    assert start(disturbed, "last", *OFTEN).wait() == 0, (tmp_path / "disturbed.log").read_text()[-3000:]
+    assert all_gone("last")
     after = committed(disturbed)
-    assert {key: after.get(key) for key in before} == before, "a finished step was done again"
-    hits = [i["id"] for i in latest(disturbed)["instances"] if i["state"] == "hit"]
-    assert len(hits) == len(before), "the last run did not reuse every finished step"
+    assert {key: after.get(key) for key in before} == before, "a finished step was done again, or is gone"
+
+    finished: set[str] = set()
+    resumed: dict[str, float] = {}
+    for run in runs(disturbed):
+        assert not finished & begun(run).keys(), "a finished step was begun again"
+        finished |= done(run)
+        resumed |= begun(run)
+    assert finished == set(order)
+    assert {name for name in JOURNALS if resumed[name] > 0} == set(JOURNALS), "a step began from nothing although it had a journal"
 
     assert payloads(disturbed) == payloads(undisturbed)
-    assert [p.name for p in (disturbed / "work").iterdir()] == [], "strays were left behind"
-    for lock in (disturbed / "locks").rglob("*"):
-        if lock.is_file():
-            with lock.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises when anyone still holds it
+    assert [path.name for path in (disturbed / "work").iterdir()] == [], "strays were left behind"
+    left = {path.name for path in (disturbed / "locks").iterdir()}
+    assert {name for name in left if not name.startswith("lease-")} == {"gate"}
+    for name in left:
+        with (disturbed / "locks" / name).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises when anyone still holds it

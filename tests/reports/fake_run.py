@@ -18,10 +18,10 @@ from typing import Any
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=alert(1)> | `tick` {{ 7*7 }} </table>"
 SYSTEMS, RAGS = ("base", "lora", "qlora", "gguf"), ("none", "index")
 METRICS = {
-    "rouge_l": ("ROUGE-L", True, 0.34),
+    "rouge_l": ("ROUGE-L", True, 34.0),
     "bleu": ("BLEU", True, 14.0),
-    "exact_match": ("Exact match", True, 0.11),
-    "token_f1": ("Token F1", True, 0.41),
+    "exact_match": ("Exact match", True, 0.0),
+    "token_f1": ("Token F1", True, 41.0),
     "held_out_loss": ("Held-out loss", False, 2.31),
 }
 QUESTIONS = (
@@ -30,6 +30,15 @@ QUESTIONS = (
     "How many bits does a weight take in Q4_K_M on average?",
     "Which index structure gives exact neighbours?",
 )
+
+
+RECIPE = """recipe: 1
+name: duo-dynamics
+steps:
+  lora:
+    uses: train
+    with: {method: {kind: lora, r: 16}, learning_rate: 2e-4, bf16: false, seed: 3407}
+"""
 
 
 class FakeRun:
@@ -51,6 +60,7 @@ class FakeRun:
             "overlays": [],
             "unpinned": False,
             "source": None,
+            "stated": [],
             "deviations": [],
             "assumptions": [],
             "claims": [],
@@ -120,7 +130,7 @@ class FakeRun:
 
     def save(self) -> Path:
         (self.folder / "run.json").write_text(json.dumps(self.record), encoding="utf-8")
-        (self.folder / "recipe.yaml").write_text("recipe: 1\nname: duo-dynamics\nvars: {seed: 3407}\n", encoding="utf-8")
+        (self.folder / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
         return self.folder
 
 
@@ -131,7 +141,11 @@ def full(store: Path) -> Path:
         "overlays": ["profile smoke (recipes/duo-dynamics.yaml:96)", "--set vars.corpus=../papers"],
         "source": {"document": "Team Duo Dynamics - Fine-Tuning Qwen 2.5 3B Instruct", "url": "https://example.org/duo?a=1&b=2"},
         "deviations": [{"what": "split by document instead of at random", "why": "a random split of pairs from one chunk leaks"}],
-        "assumptions": [{"path": "steps.lora.with.learning_rate", "why": "the source names none; TRL's LoRA guide value"}],
+        "stated": [{"path": "steps.lora.with.method.r", "where": "4, Hyperparameters"}],
+        "assumptions": [
+            {"path": "steps.lora.with.learning_rate", "why": "the source names none; TRL's LoRA guide value"},
+            {"path": "steps.lora.with.*", "why": "the values of a notebook"},
+        ],
         "matrix": {"system": list(SYSTEMS), "rag": list(RAGS)},
         "claims": [
             {
@@ -215,8 +229,17 @@ def _data(run: FakeRun) -> None:
             "share": share + 0.004,
             "wanted": share,
             "groups": 7,
-            "leakage": {"documents": 0, "exact": 0, "near": 1},
+            "dropped": int(name == "test"),
+            "leakage": {
+                "document": 0.0,
+                "question": 0.0,
+                "near_question": 0.25 * (name == "test"),
+                "any": 0.25 * (name == "test"),
+                "pairs": [],
+            },
         }
+    twin = {"reason": "leaks", "detail": "its question stands in a larger part, as q3", "question": QUESTIONS[3], "id": "q200"}
+    files["test/rejected.jsonl"] = [twin]
     run.add(
         "splits", "split", {"train": ("examples", ""), "test": ("examples", "")}, files=files, inputs={"examples": [("gemini_qa", "main")]}
     )
@@ -248,12 +271,16 @@ def _models(run: FakeRun) -> None:
             files={"main/model.json": {"form": "adapter"}, "main/log.jsonl": log},
             facts=facts,
             seconds=9.6,
-            params={"learning_rate": 2e-4, "method": {"kind": name, "r": 16}},
+            params={"learning_rate": 2e-4, "method": {"kind": name, "r": 16}, "bf16": False, "seed": 3407, "optim": "adamw"},
             inputs={"model": [("base", "main")], "examples": [("splits", "train")]},
         )
     quantization = {
         "quantization": "Q4_K_M",
-        "tensors": {"Q4_K": {"count": 26, "bytes": 2_400_000}, "Q6_K": {"count": 4, "bytes": 700_000}, "F32": {"count": 17, "bytes": 9000}},
+        "tensors": {
+            "F32": {"count": 17, "bytes": 9000, "parameters": 2250},
+            "Q4_K": {"count": 26, "bytes": 2_400_000, "parameters": 4_266_667},
+            "Q6_K": {"count": 4, "bytes": 700_000, "parameters": 853_333},
+        },
         "fallbacks": [],
         "bits_per_weight": 4.91,
         "file_bytes": 3_312_640,
@@ -298,6 +325,7 @@ def _answers_and_scores(run: FakeRun) -> None:
                 axes=axes,
                 files={"main/answers.jsonl": answers, "main/answers.json": {"form": "full"}},
                 inputs={"model": [(system, "main")], "questions": [("splits", "test")]},
+                warnings=["3 answers were cut off"] if rag == "index" else [],
             )
             inputs.append((name, "main"))
             values = {}
@@ -328,7 +356,9 @@ def _answers_and_scores(run: FakeRun) -> None:
                 {
                     "id": f"q{108 + n}",
                     "axes": axes,
-                    "values": {metric: max(0.0, values[metric]["mean"] + draw.gauss(0, 0.1)) for metric in METRICS},
+                    "values": {
+                        metric: max(0.0, mean + draw.gauss(0, 0.3) * mean) for metric in METRICS for mean in [values[metric]["mean"]]
+                    },
                 }
                 for n in range(12)
             ]
@@ -339,6 +369,7 @@ def _answers_and_scores(run: FakeRun) -> None:
                 "title": title,
                 "higher_is_better": higher,
                 "aggregation": "mean",
+                "unit": "of 100" if higher else "nats a token",
                 "source": "Lin (2004)",
                 "version": 1,
                 "normalisation": "lower case, no articles, no punctuation",

@@ -55,3 +55,19 @@ def test_plain() -> None:
 def test_arms_together() -> None:
     assert formats.arms_together("on base, answers[a=1,b=x], answers[a=2,b=x]; a changed") == "on base, answers (2 arms); a changed"
     assert formats.arms_together("on answers[a=1], scores[a=1]") == "on answers[a=1], scores[a=1]"
+
+
+@pytest.mark.parametrize(
+    ("p", "text"), [(0.0002, "p < 0.001"), (0.000999, "p = 0.001"), (0.0412, "p = 0.041"), (0.153, "p = 0.15"), (1.0, "p = 1.00")]
+)
+def test_p_value(p: float, text: str) -> None:
+    assert formats.p_value(p) == text
+
+
+def test_decimals_are_those_of_the_column() -> None:
+    assert formats.places_for([0.2, 40.0], "of 100") == formats.places_for([0.0], "of 100") == 1
+    assert formats.places_for([0.2, 0.04], "of 100") == 2
+    assert formats.places_for([4.9], "nats a token") == 3
+    assert formats.interval(0.0, 1.306, 1) == "0.0 to 1.3"
+    assert formats.interval(2.0, 2.0, 1) == ""
+    assert formats.assigned({"m": 32, "clip": None}) == "m = 32; clip = null"

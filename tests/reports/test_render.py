@@ -39,7 +39,7 @@ def text(run_folder: Path) -> str:
 class Tags(HTMLParser):
     """Collects elements, attributes, and whether every element that must be closed is."""
 
-    VOID = frozenset({"meta", "link", "img", "br", "path", "use"})
+    VOID = frozenset({"meta", "link", "img", "br", "path", "use", "wbr"})
 
     def __init__(self, source: str) -> None:
         super().__init__()
@@ -85,12 +85,14 @@ def test_the_figures_are_those_of_the_artifacts(run_folder: Path, html: str, tex
     for arm in scores.json("scores.json")["arms"]:
         value = arm["values"]["rouge_l"]
         for page in (html, text):
-            assert f"{value['mean']:.3f}" in page
-            assert f"{value['low']:.3f} to {value['high']:.3f}" in page
+            assert f"{value['mean']:.1f}" in page
+            assert f"{value['low']:.1f} to {value['high']:.1f}" in page
+        loss = arm["values"]["held_out_loss"]
+        assert f"{loss['low']:.3f} to {loss['high']:.3f}" in html
     for shown in (
         "4.91",
         "3,312,640 bytes",
-        "26 × Q4_K (2.40 MB)",
+        "prescribed by Q4_K_M, which is a mixture",
         "3.188 → 1.950",
         "1,343,488",
         "90.4%",
@@ -98,7 +100,7 @@ def test_the_figures_are_those_of_the_artifacts(run_folder: Path, html: str, tex
         "0.0002",
     ):
         assert shown in text.replace("\\", ""), shown
-        assert shown in html, shown
+        assert shown in html.replace("\N{NO-BREAK SPACE}", " "), shown
 
 
 def test_a_sign_stands_where_the_paired_interval_excludes_zero_and_nowhere_else(run_folder: Path) -> None:
@@ -113,7 +115,7 @@ def test_a_sign_stands_where_the_paired_interval_excludes_zero_and_nowhere_else(
 
 def test_overlays_and_the_extractive_teacher_are_said_at_the_head(html: str) -> None:
     head = html[html.index("<header>") : html.index("</header>")]
-    assert "This run was changed by: profile smoke" in head
+    assert "This run was changed by profile smoke" in head
     assert "figures are not results" in head
     assert "extractive teacher" in head
     assert "<li>gemini_qa</li>" in head
@@ -124,6 +126,90 @@ def test_claims_and_checks_have_verdicts(html: str) -> None:
     claims = html[html.index('id="claims"') : html.index('id="method"')]
     assert "not comparable" in claims  # an overlay has changed the run
     assert "the tuned model beats its base on held-out loss" in claims
+
+
+def test_a_finding_says_in_lines_what_was_measured_and_against_what(run_folder: Path, text: str) -> None:
+    run = Run.open(run_folder)
+    (scores,) = run.made("scores")
+    arms = {(arm["axes"]["system"], arm["axes"]["rag"]): arm["values"] for arm in scores.json("scores.json")["arms"]}
+    claims = next(section for section in compose(run).sections if section.id == "claims")
+    tables = [block for block in claims.blocks if block.kind == "table"]
+    measured, against = arms["gguf", "index"]["rouge_l"], arms["gguf", "none"]["rouge_l"]
+    claim, check = (dict(table.rows[0][2].lines) for table in tables)
+    assert list(claim) == ["Metric", "Measured", "Should be above", "Paired difference"]
+    assert claim["Metric"] == "ROUGE-L, of 100"
+    assert claim["Measured"] == f"{measured['mean']:.1f} ({measured['low']:.1f} to {measured['high']:.1f}), gguf · index"
+    assert claim["Should be above"] == f"{against['mean']:.1f} ({against['low']:.1f} to {against['high']:.1f}), gguf · none"
+    assert re.fullmatch(r"\d+\.\d \(.* to .*; (includes|all above) zero\), 12 items, p = \d\.\d+", claim["Paired difference"])
+    assert "Should be below" in check
+    assert f"Measured: {claim['Measured']}<br>Should be above" in text
+
+
+def test_what_was_not_measured_and_facts_have_lines(tmp_path: Path) -> None:
+    folder = fake_run.full(tmp_path)
+    record = json.loads((folder / "run.json").read_text()) | {"claims": [], "overlays": []}
+    train = {"step": "lora", "fact": "trainable_parameters"}
+    record["checks"] = [
+        {"says": "small", "measure": train, "less_than": {"value": 2_000_000}},
+        {"says": "fast", "measure": {"step": "lora", "fact": "speed"}, "greater_than": {"value": 1}},
+        {"says": "same", "measure": train, "equals": {"value": 1_343_400, "tolerance": 100}},
+    ]
+    (folder / "run.json").write_text(json.dumps(record))
+    (table,) = [block for section in compose(Run.open(folder)).sections if section.id == "claims" for block in section.blocks[1:]]
+    assert [row[1].text for row in table.rows] == ["holds", "not measured", "holds"]
+    first, second, third = (dict(row[2].lines) for row in table.rows)
+    assert first["Measured"] == "1,343,488, lora"
+    assert first["Should be below"] == "2,000,000"
+    assert first["Difference"] == "−656,512"
+    assert second["Why"].startswith("lora recorded no fact speed")
+    assert third["Should equal"] == "1,343,400, give or take 100"
+
+
+def test_settings_are_listed_with_their_values(run_folder: Path) -> None:
+    method = next(section for section in compose(Run.open(run_folder)).sections if section.id == "method")
+    stated, departs, assumed = [[[cell.text for cell in row] for row in block.rows] for block in method.blocks if block.kind == "table"]
+    assert stated == [["lora: method.r", "16", "4, Hyperparameters"]]
+    assert departs[0][0] == "split by document instead of at random"
+    assert assumed[0][:2] == ["lora: learning_rate", "0.0002"]
+    assert assumed[1][:2] == ["lora", "method.kind = lora; bf16 = no; seed = 3407"]  # what has an entry of its own, and defaults, are not
+
+
+def test_examples_that_were_left_out_are_shown(html: str) -> None:
+    data = html[html.index('id="data"') : html.index('id="training"')]
+    assert "leaks\N{NO-BREAK SPACE}1" in data
+    assert "leaks: its question stands in a larger part, as q3" in data
+    assert "train: no shared document, no equal and no nearly equal question</li>" in data
+    assert "25.0% have a nearly equal one; 25.0% have any of these, after 1 example with such a question was left out</li>" in data
+
+
+def test_warnings_that_say_the_same_stand_once(run_folder: Path) -> None:
+    warnings = next(section for section in compose(Run.open(run_folder)).sections if section.id == "warnings")
+    rows = [[cell.text for cell in row] for row in warnings.blocks[0].rows]
+    assert ["answers (4 arms)", "3 answers were cut off"] in rows
+
+
+def test_a_metric_that_is_0_everywhere_is_said_not_drawn(html: str) -> None:
+    assert "Every arm has 0 in Exact match; there is nothing to draw." in html
+    assert "Exact match by arm" not in html
+
+
+def test_a_fall_back_is_named(tmp_path: Path) -> None:
+    folder = fake_run.full(tmp_path)
+    (made,) = Run.open(folder).made("model", form="gguf")
+    data = dict(made.json("quantization.json"))
+    data["fallbacks"] = [{"tensor": "blk.0.ffn_down.weight", "wanted": "Q6_K", "given": "Q8_0", "columns": 100, "divisor": 256}]
+    data["tensors"] = data["tensors"] | {"Q8_0": {"count": 1, "bytes": 106, "parameters": 100}}
+    (made.folder / "quantization.json").write_text(json.dumps(data))
+    html = render(folder).read_text(encoding="utf-8")
+    assert "blk.0.ffn_down.weight: Q8_0 instead of Q6_K, because 100 columns are not divisible by 256" in html
+    assert "1 fall-back, listed below" in html
+
+
+def test_ids_are_unique_and_drawings_have_names(html: str) -> None:
+    tags = Tags(html).seen
+    ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
+    assert sorted(ids) == sorted(set(ids))
+    assert all(attributes.get("aria-label") for tag, attributes in tags if tag == "svg")
 
 
 def test_hostile_text_stays_text(html: str, text: str) -> None:
@@ -170,7 +256,7 @@ def test_the_same_run_gives_the_same_page(run_folder: Path, html: str, text: str
 
 def test_drawings_take_the_pages_colours(html: str) -> None:
     drawings = re.findall(r"<svg.*?</svg>", html, re.S)
-    assert len(drawings) == 6  # five metrics and the loss
+    assert len(drawings) == 5  # four metrics that are not 0 everywhere, and the loss
     for drawing in drawings:
         assert "var(--ink)" in drawing
         assert not re.search(r"#[0-9a-f]{6}\b", drawing)

@@ -115,7 +115,7 @@ def test_a_baseline_that_is_not_one_arm(run: Any, tmp_path: Path, arms: list[Art
         "baseline: there is no arm system=bsae to be the baseline\n  name exactly one of: system=base; system=tuned"
     )
     third = answers(tmp_path / "rag", {**TUNED, "rag": "index"}, 9)
-    with pytest.raises(StepError, match="baseline system=tuned matches 2 arms"):
+    with pytest.raises(StepError, match="baseline: system=tuned matches 2 arms"):
         run({**PARAMS, "baseline": TUNED}, inputs=[*arms, third])
 
 
@@ -126,17 +126,42 @@ def test_answers_of_several_steps_are_told_apart_by_the_step(run: Any, tmp_path:
     assert found["paired"][0]["difference"] == 37.5
 
 
+def test_a_baseline_is_looked_up_before_the_run() -> None:
+    upstream = {
+        "answers": [Upstream("answers", "answer", None, Output("answers"), axes) for axes in (BASE, TUNED, {**TUNED, "rag": "index"})]
+    }
+
+    def faults(baseline: dict[str, str] | None) -> list[tuple[str, str, str]]:
+        params = msgspec.convert({**PARAMS, "metrics": ["bleu"], "baseline": baseline}, KIND.params)
+        return [(fault.path, fault.found, fault.expected) for fault in KIND.check(params, upstream)]
+
+    assert faults(BASE) == faults(None) == faults({"rag": "index"}) == []
+    assert faults({"system": "bsae"}) == [
+        (
+            "baseline",
+            "there is no arm system=bsae to be the baseline",
+            "exactly one of: system=base; system=tuned; system=tuned, rag=index",
+        )
+    ]
+    assert faults(TUNED) == [("baseline", "system=tuned matches 2 arms", "exactly one of: system=tuned; system=tuned, rag=index")]
+
+
+def test_the_metrics_that_claims_may_name() -> None:
+    params = msgspec.convert({"metrics": ["rouge", "bleu"]}, KIND.params)
+    assert list(KIND.measures(params)) == ["rouge_1", "rouge_2", "rouge_l", "bleu"]
+
+
 def test_losses_that_were_not_asked_for_are_found_before_the_run() -> None:
     class Answer(msgspec.Struct):
         reference_loss: bool
 
     params = msgspec.convert(PARAMS, KIND.params)
-    upstream = {"answers": [Upstream("answers", "answer", Answer(False), Output("answers"))]}
+    upstream = {"answers": [Upstream("answers", "answer", Answer(False), Output("answers"), BASE)]}
     [fault] = KIND.check(params, upstream)
     assert (fault.path, fault.found, fault.expected) == (
         "metrics[2]", "step answers does not measure the loss", "reference_loss: true in that step",
     )  # fmt: skip
-    assert list(KIND.check(params, {"answers": [Upstream("answers", "answer", Answer(True), Output("answers"))]})) == []
+    assert list(KIND.check(params, {"answers": [Upstream("answers", "answer", Answer(True), Output("answers"), BASE)]})) == []
     assert list(KIND.check(msgspec.convert({"metrics": ["bleu"]}, KIND.params), upstream)) == []
 
 

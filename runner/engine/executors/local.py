@@ -13,9 +13,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
@@ -27,6 +27,8 @@ from runner.errors import ArtifactDamaged, RunnerError
 
 GRACE = 10.0  # seconds that a step has to end by itself after ^C
 _TICK = 0.1
+_LEFT = 64  # reads that empty what a worker has left in the pipe; what it has started may write on and on
+_TAIL = 1 << 16  # bytes at a log's end in which its last lines are looked for
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 _START = "import sys; sys.path[:] = {path!r}; from runner.engine.executors.forkserver import serve; serve({descriptor})"
 
@@ -48,18 +50,47 @@ class Worker:
                 os.kill(self.process, signal.SIGKILL)
 
 
+class _Server:
+    """A forkserver that runs, and what it prints."""
+
+    def __init__(self, offline: bool) -> None:
+        environment = os.environ | {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"} | (_OFFLINE if offline else {})
+        path = [os.path.abspath(place) for place in sys.path]  # workers change the current folder
+        self._printed = tempfile.TemporaryFile()  # noqa: SIM115 - read when the server is gone
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", _START.format(path=path, descriptor=theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=self._printed,
+                stderr=self._printed,
+                start_new_session=True,  # ^C of the terminal reaches the runner alone, which tells the workers
+            )
+
+    def bury(self) -> str:
+        """Leave nothing of it; returns the last line that it has printed."""
+        self.process.kill()
+        self.process.wait()
+        self.control.close()
+        with self._printed:
+            self._printed.seek(max(0, self._printed.seek(0, os.SEEK_END) - 2000))
+            said = self._printed.read().decode(errors="replace").strip()
+        return said.splitlines()[-1] if said else ""
+
+
 class LocalExecutor:
     """Thread-safe. ``offline`` tells the hub libraries, which read it when they are imported."""
 
     def __init__(self, scrubber: Scrubber, *, offline: bool = False) -> None:
         self.scrubber, self.offline = scrubber, offline
         self._lock = threading.Lock()
-        self._control: socket.socket | None = None
-        self._server: subprocess.Popen[bytes] | None = None
+        self._server: _Server | None = None
+        self._listener: threading.Thread | None = None
         self._workers: dict[int, Worker] = {}
         self._count = 0
         self._closed = False
-        self._chatter: IO[bytes] | None = None
 
     def execute(
         self,
@@ -71,43 +102,33 @@ class LocalExecutor:
         open_artifact: Callable[[str], Artifact],
         cancel: Cancel,
     ) -> Ended:
-        channel, theirs = socket.socketpair()
-        output, their_output = os.pipe()
-        try:
-            worker = self._fork(task, theirs.fileno(), their_output, lock)
-        finally:
+        with ExitStack() as opened:
+            written = opened.enter_context(closing(LogFile(log, self.scrubber)))
+            channel, theirs = map(opened.enter_context, socket.socketpair())
+            output, their_output = (opened.enter_context(open(end, "rb", buffering=0)) for end in os.pipe())
+            worker = self._fork(task, theirs.fileno(), their_output.fileno(), lock)
             theirs.close()
-            os.close(their_output)
-        conversation = _Conversation(channel, output, LogFile(log, self.scrubber), self.scrubber, tell, open_artifact)
-        try:
-            stopped = conversation.hold(task, worker, cancel)
-        finally:
-            worker.kill()
-            conversation.close()
+            their_output.close()
+            conversation = _Conversation(channel, output.fileno(), written, self.scrubber, tell, open_artifact)
+            try:
+                stopped = conversation.hold(task, worker, cancel, self.kill)
+            finally:
+                worker.kill()
         return Ended(_verdict(conversation.end, worker, stopped, task, log), worker.memory)
 
     def kill(self) -> None:
-        """Kill every worker now."""
+        """Kill every worker now, and the forkserver, which may be importing what a worker is to be forked with."""
         for worker in list(self._workers.values()):
             worker.kill()
+        server = self._server
+        if server is not None:
+            server.process.kill()
 
     def close(self) -> None:
         self._closed = True
         self.kill()
-        with self._lock:
-            control, server = self._control, self._server
-            self._control = self._server = None
-        if control is None or server is None:
-            return
-        control.shutdown(socket.SHUT_RDWR)
-        control.close()
-        try:
-            server.wait(timeout=1)
-        except subprocess.TimeoutExpired:  # it may be importing; its workers were killed above, and die with it
-            server.kill()
-            server.wait()
-        if self._chatter is not None:
-            self._chatter.close()
+        if self._listener is not None:
+            self._listener.join()
 
     def _fork(self, task: Task, *descriptors: int) -> Worker:
         worker = Worker()
@@ -115,39 +136,22 @@ class LocalExecutor:
             if self._closed:
                 worker.ended.set()
                 return worker
-            if self._control is None:
-                self._start()
-            assert self._control is not None
+            if self._server is None:
+                self._server = _Server(self.offline)
+                self._listener = threading.Thread(target=self._listen, args=(self._server,), daemon=True)
+                self._listener.start()
             self._count += 1
             self._workers[self._count] = worker
             request = json.dumps({"number": self._count, "preload": task.preload}).encode()
             try:
-                socket.send_fds(self._control, [request], list(descriptors))
+                socket.send_fds(self._server.control, [request], list(descriptors))
             except OSError:
-                self._lost()
+                self._server.process.kill()  # if it is not dead already; the listener tells the worker's end
         return worker
 
-    def _start(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        environment = os.environ | {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"} | (_OFFLINE if self.offline else {})
-        path = [os.path.abspath(place) for place in sys.path]  # workers change the current folder
-        self._chatter = tempfile.TemporaryFile()  # noqa: SIM115 - read when the server dies
-        with theirs:
-            self._server = subprocess.Popen(
-                [sys.executable, "-c", _START.format(path=path, descriptor=theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=self._chatter,
-                stderr=self._chatter,
-                start_new_session=True,  # ^C of the terminal reaches the runner alone, which tells the workers
-            )
-        self._control = ours
-        threading.Thread(target=self._listen, args=(ours,), daemon=True).start()
-
-    def _listen(self, control: socket.socket) -> None:
+    def _listen(self, server: _Server) -> None:
         with suppress(OSError):
-            while data := control.recv(4096):
+            while data := server.control.recv(4096):
                 message = json.loads(data)
                 worker = self._workers[message["number"]]
                 if "process" in message:
@@ -157,23 +161,14 @@ class LocalExecutor:
                     worker.status, worker.memory = message["status"], message["memory"]
                     worker.ended.set()
                     del self._workers[message["number"]]
-        with self._lock:
-            if self._control is control:
-                self._control = None  # the next task starts another
-            self._lost()
-
-    def _lost(self) -> None:
-        """The forkserver is gone; its workers die with it."""
-        said = b""
-        if self._chatter is not None and not self._closed:
-            self._chatter.seek(0)
-            said = self._chatter.read()[-2000:]
-        last = self.scrubber.text(said.decode(errors="replace").strip()).splitlines()[-1:]
-        for number, worker in list(self._workers.items()):
-            worker.kill()
-            worker.last_words = last[0] if last else ""
-            worker.ended.set()
-            self._workers.pop(number, None)
+        with self._lock:  # the server is gone, and its workers die with it; the next task starts another
+            self._server = None
+            said = self.scrubber.text(server.bury())
+            for number, worker in list(self._workers.items()):
+                worker.kill()
+                worker.last_words = said
+                worker.ended.set()
+                del self._workers[number]
 
 
 class _Conversation:
@@ -195,7 +190,7 @@ class _Conversation:
         self._open = {channel.fileno(), output}
         os.set_blocking(output, False)
 
-    def hold(self, task: Task, worker: Worker, cancel: Cancel) -> str:
+    def hold(self, task: Task, worker: Worker, cancel: Cancel, kill_all: Callable[[], None]) -> str:
         """Talk until the worker has ended. Returns why it was stopped: ``""``, ``cancel`` or ``timeout``."""
         stopped, told = "", False
         deadline = began = float("inf")
@@ -212,17 +207,16 @@ class _Conversation:
             if cancel.soft.is_set() and not told:
                 told, stopped, deadline = True, "cancel", min(deadline, now + GRACE)
                 self._send(b'{"is":"cancel"}')
-            if cancel.hard.is_set() or now > deadline:
-                stopped = stopped or ("cancel" if cancel.hard.is_set() else "timeout")
+            if cancel.hard.is_set():
+                stopped = "cancel"
+                kill_all()
+            elif now > deadline:
+                stopped = stopped or "timeout"
                 worker.kill()
-        while self._open and self._listen(0):
-            pass
+        for _ in range(_LEFT):
+            if not self._open or not self._listen(0):
+                break
         return stopped
-
-    def close(self) -> None:
-        self.channel.close()
-        os.close(self.output)
-        self.log.close()
 
     def _send(self, data: bytes) -> None:
         self.channel.setblocking(True)
@@ -296,17 +290,26 @@ def _death(worker: Worker) -> str:
         return f"the process that starts the workers ended, and this worker with it{words}"
     if worker.status >= 0:
         return f"the worker ended itself with exit status {worker.status}"
-    name = signal.Signals(-worker.status).name
+    name = _signal(-worker.status)
     if name == "SIGKILL":
         return f"the worker was killed (SIGKILL), most likely because the machine ran out of memory{peak}"
     crashes = {"SIGSEGV": "a segmentation fault", "SIGABRT": "an abort", "SIGBUS": "a bus error", "SIGFPE": "an arithmetic fault"}
     return f"the worker crashed with {crashes[name]} ({name})" if name in crashes else f"the worker was ended by {name}"
 
 
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # of the real-time signals only the first and the last have names
+        return f"signal {number}"
+
+
 def _last_lines(log: Path, count: int = 6) -> str:
     """What the log says last: the top of a crash's stack, which Python prints the wrong way round, or simply the last lines."""
     with suppress(OSError):
-        text = log.read_text(encoding="utf-8", errors="replace").rstrip()
+        with open(log, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+            text = file.read().decode(errors="replace").rstrip()
         crash = text.rfind("Fatal Python error")
         lines = text[crash:].splitlines()[:count] if crash >= 0 else text.splitlines()[-count:]
         lines = [line for line in lines if line.strip()]

@@ -42,6 +42,7 @@ class Resources(c.Resources):
 
 
 VERSION = 1
+PRELOAD = tuple(filter(None, [os.environ.get("TOY_PRELOAD")]))
 PORTS = (
     Port("texts", "text", "many", required=False),
     Port("base", "text", required=False),
@@ -96,6 +97,19 @@ def go_wrong(how: str, params: Params, inputs: Inputs, out: Path, ctx: Context) 
     """Every way to go wrong that the engine must live through."""
     ways: dict[str, Any] = {
         "step-error": lambda: _raise(StepError("there is nothing to write", remedy="give it a text")),
+        "half-characters": lambda: (ctx.log("a\udcff"), ctx.warn("b\udcff"), ctx.fact("c\udcff", "d\udcff"), print("\udcff")),
+        "half-character": lambda: _raise(StepError("the file a\udcff is odd", remedy="rename a\udcff")),
+        "no-text": lambda: _raise(StepError(ValueError("not a text"))),  # type: ignore[arg-type]
+        "mute": lambda: _raise(Mute()),
+        "odd-numbers": lambda: (ctx.progress(float("nan"), float("inf")), ctx.metrics(1, loss=float("inf")), ctx.fact("n", 2**70)),
+        "odd-metric": lambda: ctx.metrics(1, loss="high"),  # type: ignore[arg-type]
+        "odd-progress": lambda: ctx.progress("some"),  # type: ignore[arg-type]
+        "real-time-signal": lambda: os.kill(os.getpid(), signal.SIGRTMIN + 6),
+        "odd-name": lambda: (out / "a\udcff").touch(),
+        "hard-link": lambda: ((out / MAIN).mkdir(), os.link(__file__, out / MAIN / "toy"), (out / MAIN).rename(out / "provenance")),
+        "output-is-link": lambda: os.symlink("/etc", out / "provenance"),
+        "no-folder": lambda: (out.rename(out.with_name("elsewhere")), os.symlink("elsewhere", out)),
+        "chatter": lambda: [print("x" * 99) for _ in range(5000)],
         "bug": lambda: _raise(ZeroDivisionError("one by nothing")),
         "segfault": lambda: (print("about to crash", flush=True), ctypes.string_at(0)),
         "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
@@ -113,12 +127,15 @@ def go_wrong(how: str, params: Params, inputs: Inputs, out: Path, ctx: Context) 
         "nothing": lambda: os._exit(0),
         "open": lambda: ctx.artifact((inputs["base"].path / "text").read_text().split()[0]),
         "threads": lambda: ctx.log(f"threads {os.environ['OMP_NUM_THREADS']} offline {os.environ.get('HF_HUB_OFFLINE')} {ctx.offline}"),
-        "once": lambda: (
-            None if (ctx.journal / "tried").exists() else ((ctx.journal / "tried").touch(), os.kill(os.getpid(), signal.SIGKILL))
-        ),
+        "once": lambda: _once(ctx),
         "slow-start": lambda: ((ctx.root / "begun").write_text(str(os.getpid())), time.sleep(60)),
     }
     ways[how]()
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
 
 
 def _raise(error: BaseException) -> None:
