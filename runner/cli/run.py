@@ -113,7 +113,9 @@ def _checks(folder: Path, partial: bool) -> int:
 
     code = DONE
     for verdict in answer_checks(list(checks), dict(run.record), run.artifacts):
-        print(f"check: {verdict.says}: {verdict.verdict}" + (f" ({verdict.detail})" if verdict.detail else ""))
+        print(f"check: {verdict.says}: {verdict.verdict}")
+        for part in filter(None, verdict.detail.split("; ")):
+            print(f"  {part}")
         if verdict.verdict != "holds" and not (partial and verdict.verdict == "not measured"):
             code = STEP_FAILED
     return code

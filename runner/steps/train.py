@@ -36,7 +36,9 @@ class LoftQ(Struct):
 Modules = Annotated[list[str], msgspec.Meta(min_length=1)] | Literal["all-linear"]
 
 
-class Lora(Struct, tag_field="kind", tag="lora"):
+class Adapter(Struct):
+    """What LoRA and QLoRA share: PEFT's LoraConfig."""
+
     r: Annotated[int, doc("rank", ge=1)] = 8
     lora_alpha: Annotated[int, doc("scale: the update is multiplied by lora_alpha / r", ge=1)] = 8
     lora_dropout: Annotated[float, doc("dropout before the adapter", ge=0, lt=1)] = 0.0
@@ -46,21 +48,15 @@ class Lora(Struct, tag_field="kind", tag="lora"):
         Literal["default", "gaussian"], doc("how A is drawn; B begins at zero (default: Kaiming, as PEFT's true)")
     ] = "default"
     target_modules: Annotated[Modules | None, doc("linear layers that get an adapter; null: PEFT's choice for the architecture")] = None
+
+
+class Lora(Adapter, tag_field="kind", tag="lora"):
     loftq_config: Annotated[LoftQ | None, doc("LoftQ; it changes the base's weights, so that the result is a full model; needs a GPU")] = (
         None
     )
 
 
-class Qlora(Struct, tag_field="kind", tag="qlora"):
-    r: Annotated[int, doc("rank", ge=1)] = 8
-    lora_alpha: Annotated[int, doc("scale: the update is multiplied by lora_alpha / r", ge=1)] = 8
-    lora_dropout: Annotated[float, doc("dropout before the adapter", ge=0, lt=1)] = 0.0
-    bias: Annotated[Literal["none", "all", "lora_only"], doc("which biases are trained")] = "none"
-    use_rslora: Annotated[bool, doc("scale by lora_alpha / sqrt(r) instead")] = False
-    init_lora_weights: Annotated[
-        Literal["default", "gaussian"], doc("how A is drawn; B begins at zero (default: Kaiming, as PEFT's true)")
-    ] = "default"
-    target_modules: Annotated[Modules | None, doc("linear layers that get an adapter; null: PEFT's choice for the architecture")] = None
+class Qlora(Adapter, tag_field="kind", tag="qlora"):
     bnb_4bit_quant_type: Annotated[Literal["nf4", "fp4"], doc("4-bit type that the base is held in")] = "nf4"
     bnb_4bit_use_double_quant: Annotated[bool, doc("quantise the scales of the blocks too")] = True
     bnb_4bit_compute_dtype: Annotated[Literal["float32", "bfloat16", "float16"], doc("type that 4-bit weights are multiplied in")] = (

@@ -128,7 +128,7 @@ def kill(run: subprocess.Popen[bytes], mark: str, rng: random.Random, *, worker:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(3000)
 def test_ten_kills_change_nothing(tmp_path: Path) -> None:
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     assert start(undisturbed, "undisturbed").wait() == 0, (tmp_path / "undisturbed.log").read_text()[-3000:]
