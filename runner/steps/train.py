@@ -107,7 +107,7 @@ class Params(Struct):
 
 
 class Resources(contract.Resources):
-    save_steps: Annotated[int, doc("a checkpoint every so many steps, rounded up to a multiple of logging_steps", ge=1)] = 500
+    save_steps: Annotated[int, doc("a checkpoint every so many steps, rounded up to a multiple of logging_steps", ge=1)] = 50
 
 
 #: Params that go to TRL's SFTConfig under their own names.

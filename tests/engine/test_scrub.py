@@ -26,21 +26,27 @@ def test_only_secret_variables_and_no_ordinary_words() -> None:
 
 
 def test_a_secret_may_be_added_while_another_thread_writes(tmp_path: Path) -> None:
-    scrubber = Scrubber({f"ADDED_{n}": f"canary-{n:04}-" * 5 for n in range(300)})
-    log, written = LogFile(tmp_path / "log", scrubber), []
+    scrubber = Scrubber({f"ADDED_{n}": f"canary-{n:04}-" * 5 for n in range(40)})
+    log, stop, raised = LogFile(tmp_path / "log", scrubber), threading.Event(), []
 
     def write() -> None:
-        while len(scrubber.needles()) < 300:
-            log.write(b"canary-")
-        written.append(True)
+        try:
+            while not stop.is_set():
+                log.write(b"canary-")
+        except RuntimeError as error:  # "dictionary changed size during iteration"
+            raised.append(error)
 
-    writer = threading.Thread(target=write)
+    writer = threading.Thread(target=write, daemon=True)
     writer.start()
-    for n in range(300):
-        scrubber.add(f"ADDED_{n}")
-    writer.join()
+    try:
+        for n in range(40):
+            scrubber.add(f"ADDED_{n}")
+    finally:
+        stop.set()
+        writer.join()
     log.close()
-    assert written
+    assert raised == []
+    assert len(scrubber.needles()) == 40
 
 
 @pytest.mark.parametrize("cut", range(1, len(CANARY)))
