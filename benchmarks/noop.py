@@ -133,6 +133,24 @@ def main() -> None:
             for name, (command, place) in contenders.items():
                 times[name].append(seconds(command, place))
         report(times)
+    validate(asked.rounds)
+
+
+def validate(rounds: int) -> None:
+    """`recipe validate` on every recipe of the project, plain and under each profile, beside starting Python and importing PyYAML."""
+    root = Path(__file__).resolve().parents[1]
+    recipes = sorted(str(file) for file in (root / "recipes").glob("*.yaml"))
+    commands = {
+        "recipe": [str(Path(sys.executable).parent / "recipe"), "validate", *recipes],
+        "yaml": [sys.executable, "-c", "import yaml"],
+    }
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(rounds):
+        for name, command in commands.items():
+            times[name].append(seconds(command, root))
+    own, floor = (statistics.median(times[name]) for name in ("recipe", "yaml"))
+    print(f"validate, {len(recipes)} recipe(s), whole process")
+    print(f"median {own:.3f} s, best {min(times['recipe']):.3f} s; python -c 'import yaml' {floor:.3f} s, ratio {own / floor:.1f}")
 
 
 if __name__ == "__main__":
