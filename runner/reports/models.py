@@ -37,7 +37,7 @@ def training(run: Run) -> list[Block]:
                 _fact(made.instance, COLUMNS[0], "" if trained is None or percent is None else f"{percent:.2f} % of all"),
                 _fact(made.instance, "tokens_per_second"),
                 _fact(made.instance, "peak_memory"),
-                Cell(quantity(made.instance.get("seconds"), "seconds") if made.instance.get("seconds") is not None else "–"),
+                _fact(made.instance, "seconds"),  # of the execution that made the model, also when this run found it in the store
             ]
         )
     columns = [
