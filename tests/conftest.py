@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared/data"
 
 
 def pytest_configure() -> None:
@@ -13,3 +19,9 @@ def pytest_configure() -> None:
     for number in (signal.SIGHUP, signal.SIGINT):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests on real data skip where it is missing, saying so; in CI it must be there."""
+    if os.environ.get("CI") and not SHARED.is_dir() and any(item.get_closest_marker("shared") for item in items):
+        raise pytest.UsageError(f"CI must have the shared data, which the tests marked `shared` read: {SHARED} is missing")
