@@ -328,3 +328,15 @@ def test_what_is_no_run_is_said_in_words(tmp_path: Path, content: str | None) ->
 def test_markdown_escapes() -> None:
     assert markdown("a|b <i> `x` *y* [z](w)\n# t") == r"a\|b &lt;i&gt; \`x\` \*y\* \[z\](w) \# t"
     assert fenced("a ```` b") == "`````\na ```` b\n`````"
+
+
+def test_a_stored_model_shows_the_time_that_its_training_took(tmp_path: Path) -> None:
+    """Not the moment in which this run found it in the store."""
+    folder = fake_run.full(tmp_path)
+    record = json.loads((folder / "run.json").read_text())
+    lora = next(instance for instance in record["instances"] if instance["step"] == "lora")
+    lora["state"], lora["seconds"], lora["facts"]["seconds"] = "hit", 0.0, {"value": 754.0, "unit": "s"}
+    (folder / "run.json").write_text(json.dumps(record))
+    render(folder)
+    row = next(line for line in (folder / "report.md").read_text().splitlines() if line.startswith("| [lora]") and "adapter" in line)
+    assert "12 min 34 s" in row
