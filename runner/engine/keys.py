@@ -71,9 +71,8 @@ def parts_of(recipe: Recipe, instance: Instance, kind: Kind, sources: Sources) -
     """
     try:
         params, hub = pinned(kind, instance.params, recipe.pins)
-        templates = {use.file: use.file for use in kind.prompts(params)}
         closures, digests = {}, {}
-        for file in sorted(templates):
+        for file in sorted({use.file for use in kind.prompts(params)}):
             closures[file], digests[file] = _template(recipe, file)
         found = sources.find(kind.sources(params))
         parts = Parts(kind, params, found, closures, digests, hub, instance.axes)
