@@ -204,8 +204,9 @@ def _retrieve_then_answer(
     params: Params, index_path: Path, texts: _Texts, plan: Plan, caller: Caller, writer: Writer, intake: Intake, ctx: Context
 ) -> None:
     from runner.retrieval import open_index
+    from runner.teachers.decoding import Rejected
     from runner.teachers.synthesis import Unit, answer_request, question_request
-    from runner.teachers.tasks import Question, Rejected
+    from runner.teachers.tasks import Question
 
     assert params.questions_prompt is not None  # check() holds the recipe to it
     prompt, questions_prompt = ctx.prompt(params.prompt), ctx.prompt(params.questions_prompt)

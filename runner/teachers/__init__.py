@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from runner.teachers.cache import AnswerCache
 from runner.teachers.calls import Caller, Outcome, Tally
+from runner.teachers.decoding import Rejected
 from runner.teachers.interface import Busy, Reply, Request, Teacher, answer_key
 from runner.teachers.providers import PROVIDERS, Connection, open_teacher
-from runner.teachers.tasks import QUESTION_TYPES, AnswerFrom, QuestionType, Rejected, WritePairs, WriteQuestions, read
+from runner.teachers.tasks import QUESTION_TYPES, AnswerFrom, Grade, QuestionType, Score, WritePairs, WriteQuestions, read
 
 __all__ = [
     "PROVIDERS",
@@ -22,11 +23,13 @@ __all__ = [
     "Busy",
     "Caller",
     "Connection",
+    "Grade",
     "Outcome",
     "QuestionType",
     "Rejected",
     "Reply",
     "Request",
+    "Score",
     "Tally",
     "Teacher",
     "WritePairs",

@@ -13,8 +13,9 @@ from typing import Any
 
 from runner.errors import StepError
 from runner.teachers.cache import AnswerCache
+from runner.teachers.decoding import Rejected
 from runner.teachers.interface import Busy, Reply, Request, Teacher, answer_key
-from runner.teachers.tasks import Item, Rejected, read
+from runner.teachers.tasks import Item, read
 
 #: Nobody waits longer than this for one more try; a server that asks for more (a daily quota) gets its way at once.
 LONGEST_WAIT = 300.0

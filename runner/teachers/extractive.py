@@ -18,7 +18,7 @@ from runner.teachers.interface import Reply, Request
 from runner.teachers.providers import Connection
 from runner.teachers.questions import Candidate, candidates, fallback
 from runner.teachers.sentences import Sentence, sentences
-from runner.teachers.tasks import AnswerFrom, WritePairs
+from runner.teachers.tasks import AnswerFrom, Grade, WritePairs
 
 _WORD = re.compile(r"[A-Za-z0-9][\w'-]*")
 _STOP = frozenset(
@@ -47,6 +47,8 @@ class ExtractiveTeacher:
         reply: dict[str, Any]
         if isinstance(task, AnswerFrom):
             reply = _answer(task.question, task.passages)
+        elif isinstance(task, Grade):
+            reply = _grade(task)
         else:
             found = _choose(task.text, task.types, task.title)
             if isinstance(task, WritePairs):
@@ -54,6 +56,13 @@ class ExtractiveTeacher:
             else:
                 reply = {"questions": [{"question": pick.candidate.question, "type": pick.candidate.type} for pick in found]}
         return Reply(json.dumps(reply, ensure_ascii=False), model=self.model)
+
+
+def _grade(task: Grade) -> dict[str, Any]:
+    """From 1 to 5 by the share of the answer's words that the text holds: support, and no judgement of style."""
+    words, held = set(_words(task.answer)), set(_words(task.text))
+    share = len(words & held) / len(words) if words else 0.0
+    return {"score": 1 + round(4 * share), "reason": f"{len(words & held)} of {len(words)} words of the answer stand in the text"}
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from runner.teachers.calls import Outcome
+from runner.teachers.decoding import Rejected
 from runner.teachers.interface import Request, Teacher
 from runner.teachers.quotes import locate
-from runner.teachers.tasks import Answer, AnswerFrom, Pair, Question, Rejected, WritePairs, WriteQuestions
+from runner.teachers.tasks import Answer, AnswerFrom, Pair, Question, WritePairs, WriteQuestions
 
 Row = dict[str, Any]
 

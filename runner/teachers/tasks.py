@@ -1,4 +1,4 @@
-"""The three tasks that a teacher can be given, the forms of their replies, and the judge that reads a reply.
+"""The tasks that a teacher can be given, the forms of their replies, and the judge that reads a reply.
 
 A reply is one JSON object of a fixed form. Whatever is not exactly that is a :class:`Rejected` with its reason: nothing is repaired.
 """
@@ -6,9 +6,11 @@ A reply is one JSON object of a fixed form. Whatever is not exactly that is a :c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import msgspec
+
+from runner.teachers.decoding import Rejected, decode, schema_of
 
 if TYPE_CHECKING:
     from runner.teachers.interface import Reply
@@ -16,32 +18,7 @@ if TYPE_CHECKING:
 QuestionType = Literal["definition", "factual", "numeric", "reason", "procedure", "comparison", "multi-step"]
 QUESTION_TYPES: tuple[str, ...] = get_args(QuestionType)
 
-#: Why a reply, or a pair in it, was not taken.
-Reason = Literal[
-    "malformed",  # not JSON
-    "fenced",  # JSON inside a code fence or other words
-    "schema",  # JSON of another form: a key missing or too many, a wrong type
-    "truncated",  # cut off at the output limit
-    "safety",
-    "recitation",
-    "blocked",  # refused by the provider for another reason
-    "empty",  # no text at all
-    "nothing-to-ask",  # a reply in good form without items: the text is a table, a list of references
-    "secret",  # the reply repeated the API key
-    "quote-not-found",  # the cited text does not stand in the source
-    "unanswerable",  # the teacher says that the passages do not hold the answer
-]
-
-T = TypeVar("T")
 Text = Annotated[str, msgspec.Meta(pattern=r"\S")]
-
-
-class Rejected(Exception):
-    """A reply that is not taken, with its typed reason."""
-
-    def __init__(self, reason: Reason, detail: str = "") -> None:
-        super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason, self.detail = reason, detail
 
 
 class _Form(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,6 +44,11 @@ class Answer(_Form, frozen=True):
     quote: str
 
 
+class Score(_Form, frozen=True):
+    score: Annotated[int, msgspec.Meta(ge=1, le=5)]
+    reason: str
+
+
 class _Pairs(_Form, frozen=True):
     pairs: list[Pair]
 
@@ -84,11 +66,11 @@ class WritePairs:
     title: str = ""
 
     def schema(self) -> dict[str, Any]:
-        return _schema(_Pairs)
+        return schema_of(_Pairs)
 
     def read(self, text: str) -> list[Pair]:
         """The pairs, at most as many as were asked for."""
-        return _decode(text, _Pairs).pairs[: len(self.types)]
+        return decode(text, _Pairs).pairs[: len(self.types)]
 
 
 @dataclass(frozen=True)
@@ -100,11 +82,11 @@ class WriteQuestions:
     title: str = ""
 
     def schema(self) -> dict[str, Any]:
-        return _schema(_Questions)
+        return schema_of(_Questions)
 
     def read(self, text: str) -> list[Question]:
         """The questions, at most as many as were asked for."""
-        return _decode(text, _Questions).questions[: len(self.types)]
+        return decode(text, _Questions).questions[: len(self.types)]
 
 
 @dataclass(frozen=True)
@@ -115,11 +97,11 @@ class AnswerFrom:
     passages: tuple[str, ...]
 
     def schema(self) -> dict[str, Any]:
-        return _schema(Answer)
+        return schema_of(Answer)
 
     def read(self, text: str) -> list[Answer]:
         """One answer. Rejected when it is empty, or cites a passage that was not given."""
-        answer = _decode(text, Answer)
+        answer = decode(text, Answer)
         if not answer.answerable:
             raise Rejected("unanswerable", answer.answer.strip())
         if not answer.answer.strip() or not answer.quote.strip():
@@ -129,8 +111,24 @@ class AnswerFrom:
         return [answer]
 
 
-Task = WritePairs | WriteQuestions | AnswerFrom
-Item = Pair | Question | Answer
+@dataclass(frozen=True)
+class Grade:
+    """Grade an answer from 1 (useless) to 5 (as good as can be) against the ``text`` that it was written from."""
+
+    question: str
+    answer: str
+    text: str
+
+    def schema(self) -> dict[str, Any]:
+        return schema_of(Score)
+
+    def read(self, text: str) -> list[Score]:
+        """One score."""
+        return [decode(text, Score)]
+
+
+Task = WritePairs | WriteQuestions | AnswerFrom | Grade
+Item = Pair | Question | Answer | Score
 
 
 def read(reply: Reply, task: Task) -> list[Item]:
@@ -145,32 +143,3 @@ def read(reply: Reply, task: Task) -> list[Item]:
     if not items:
         raise Rejected("nothing-to-ask", "the teacher found nothing to ask about")
     return items
-
-
-def _decode(text: str, form: type[T]) -> T:
-    try:
-        return msgspec.json.decode(text, type=form)
-    except msgspec.ValidationError as error:
-        raise Rejected("schema", str(error)) from None
-    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:
-        if "```" in text or text.lstrip()[:1] not in ("{", "["):
-            raise Rejected("fenced", f"more than one JSON object: {text.strip()[:60]!r}") from None
-        raise Rejected("malformed", str(error)) from None
-
-
-def _schema(form: type) -> dict[str, Any]:
-    """The JSON Schema of a reply form, with every reference put in place."""
-    whole = msgspec.json.schema(form)
-    definitions = whole.get("$defs", {})
-
-    def inline(node: Any) -> Any:
-        if isinstance(node, list):
-            return [inline(item) for item in node]
-        if not isinstance(node, dict):
-            return node
-        if "$ref" in node:
-            return inline(definitions[node["$ref"].rsplit("/", 1)[-1]])
-        return {key: inline(value) for key, value in node.items() if key not in ("$defs", "title")}
-
-    schema: dict[str, Any] = inline(whole)
-    return schema
