@@ -9,15 +9,19 @@ from typing import Literal
 
 from runner.documents.model import Section
 
-SpanKind = Literal["prose", "code", "formula", "table"]
+SpanKind = Literal["prose", "code", "formula", "table", "front-matter"]
 
+#: Lines with their ends; only ``\n`` ends one, unlike for str.splitlines.
+_LINES = re.compile(r"[^\n]*\n|[^\n]+")
+_KEY = re.compile(r"[\w\"'.-]+\s*[:=]")
 _FENCE = re.compile(r"^ {0,3}(?:> ?)*(?:[-*+] +|\d+[.)] +)? *(`{3,}|~{3,})(.*)$")
 _HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t]+(.*?)(?:[ \t]+#+)?[ \t]*$")
 _UNDERLINE = re.compile(r"^ {0,3}(=+|-{2,})[ \t]*$")
 _TABLE_RULE = re.compile(r"^\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)+\|?\s*$|^\s*\|\s*:?-+:?\s*\|\s*$")
 _INLINE = re.compile(
     r"(?P<code>(?<!`)(?P<ticks>`+)(?!`)(?:[^\n]|\n(?!\s*\n))+?(?<!`)(?P=ticks)(?!`))"
-    r"|(?P<formula>\$\$.+?\$\$|\\\[.+?\\\]|\\\(.+?\\\)|\\begin\{(?P<env>[a-z]+\*?)\}.+?\\end\{(?P=env)\}"
+    r"|(?P<formula>\$\$(?:(?!\n[ \t]*\n).)+?\$\$|\\\[(?:(?!\n[ \t]*\n).)+?\\\]|\\\((?:(?!\n[ \t]*\n).)+?\\\)"
+    r"|\\begin\{(?P<env>[a-z]+\*?)\}.+?\\end\{(?P=env)\}"
     r"|(?<![\\$\w])\$(?![\s$])(?:[^$\n\\]|\\.)+?(?<![\s\\])\$(?![\d$]))",
     re.S,
 )
@@ -33,13 +37,31 @@ class Span:
     block: bool = False
 
 
-def spans(text: str) -> Iterator[Span]:
-    """Split Markdown into prose and the parts that cleaning must leave alone: code, formulas, pipe tables."""
+def front_matter(text: str) -> str:
+    """The YAML (``---``) or TOML (``+++``) at the head of a text, with the empty lines after it; "" without any."""
+    mark = text[:3]
+    lines = _LINES.findall(text) if mark in ("---", "+++") else []
+    if not lines or lines[0].rstrip() != mark or not any(_KEY.match(line) for line in lines[1:2]):
+        return ""
+    end = next((number for number, line in enumerate(lines) if number and line.rstrip() in (mark, "...")), 0)
+    while 0 < end < len(lines) - 1 and not lines[end + 1].strip():
+        end += 1
+    return "".join(lines[: end + 1]) if end else ""
+
+
+def spans(text: str, *, indented: bool = True) -> Iterator[Span]:
+    """Split a text into prose and the parts that cleaning must leave alone: code, formulas, pipe tables, front matter.
+
+    ``indented``: lines that stand four spaces in are code, as in Markdown.
+    """
+    if front := front_matter(text):
+        yield Span("front-matter", front, block=True)
+        text = text[len(front) :]
     prose: list[str] = []
-    lines = text.splitlines(keepends=True)
+    lines = _LINES.findall(text)
     index = 0
     while index < len(lines):
-        end, kind = _block_end(lines, index, "".join(prose[-1:]))
+        end, kind = _block_end(lines, index, "".join(prose[-1:]), indented)
         if kind == "prose":
             prose.append(lines[index])
         else:
@@ -50,7 +72,7 @@ def spans(text: str) -> Iterator[Span]:
     yield from _inline("".join(prose))
 
 
-def _block_end(lines: list[str], index: int, before: str) -> tuple[int, SpanKind]:
+def _block_end(lines: list[str], index: int, before: str, indented: bool) -> tuple[int, SpanKind]:
     """Where the block that starts at a line ends, and what it is; prose is taken line by line."""
     line = lines[index]
     fence = _FENCE.match(line.rstrip("\n"))
@@ -68,7 +90,7 @@ def _block_end(lines: list[str], index: int, before: str) -> tuple[int, SpanKind
         end = next((n for n in range(index + 1, len(lines)) if lines[n].strip() == close_with), -1)
         if end > 0:
             return end + 1, "formula"
-    if line.startswith(("    ", "\t")) and line.strip() and not before.strip() and not line.lstrip().startswith("<"):
+    if indented and line.startswith(("    ", "\t")) and line.strip() and not before.strip() and not line.lstrip().startswith("<"):
         end = index + 1
         while end < len(lines) and lines[end].startswith(("    ", "\t")) and lines[end].strip():
             end += 1
@@ -77,6 +99,10 @@ def _block_end(lines: list[str], index: int, before: str) -> tuple[int, SpanKind
 
 
 def _inline(text: str) -> Iterator[Span]:
+    if not any(sign in text for sign in "`$\\"):
+        if text:
+            yield Span("prose", text)
+        return
     start = 0
     for match in _INLINE.finditer(text):
         if match.start() > start:
@@ -113,7 +139,7 @@ def _blocks(text: str) -> Iterator[Span]:
 
 def _headings(text: str, offset: int) -> Iterator[Section]:
     before, place = "", offset
-    for line in text.splitlines(keepends=True):
+    for line in _LINES.findall(text):
         heading, underline = _HEADING.match(line.rstrip("\n")), _UNDERLINE.match(line.rstrip("\n"))
         if heading and heading.group(2).strip():
             yield Section(len(heading.group(1)), plain(heading.group(2)), place)

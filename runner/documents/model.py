@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Format = Literal["markdown", "text", "pdf"]
+Format = Literal["markdown", "text", "html", "pdf"]
 VerdictName = Literal["read", "partly", "scanned", "encrypted", "damaged", "empty", "unsupported"]
 
 

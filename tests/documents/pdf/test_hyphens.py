@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.documents.hyphens import mend, vocabulary
+from runner.documents.pdf.hyphens import mend, vocabulary
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,9 @@ from runner.documents.hyphens import mend, vocabulary
         ("a fine", "tuned model", "a fine-tuned|model"),  # the document spells it so
         ("a check", "point is", "a checkpoint|is"),  # and this
         ("our mixed", "mode engine", "our mixed-mode|engine"),  # two words of the document
+        ("a type", "based engine", "a type-based|engine"),  # mostly hyphenated
+        ("of cross", "topic relations", "of cross-topic|relations"),
+        ("a multi", "plication of", "a multiplication|of"),
     ],
 )
 def test_broken_words_are_put_together(before: str, after: str, joined: str) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from runner.documents.layout import blocks
-from runner.documents.pdf_lines import Line
-from runner.documents.reading_order import PageLines
+import re
+
+from runner.documents.pdf.layout import blocks
+from runner.documents.pdf.lines import Line, PageLines, Word
 
 
 def line(text: str, left: float, top: float, right: float = 0, size: float = 10, font: str = "Times", hyphen: bool = False) -> Line:
-    return Line(text, left, right or left + 240, top - size, top, size, font, hyphen, upright=True)
+    """A line whose words are spread evenly over it."""
+    right = right or left + 240
+    words, step = [], (right - left) / len(text)
+    for match in re.finditer(r"\S+", text):
+        words.append(Word(match.group(), left + step * match.start(), left + step * match.end()))
+    return Line(text, left, right, top - size, top, size, font, hyphen, words=tuple(words))
 
 
 def page(lines: list[Line], number: int = 1) -> PageLines:
@@ -78,3 +84,34 @@ def test_code_keeps_its_lines_and_indents() -> None:
 def test_no_lines_give_no_text() -> None:
     assert blocks([]) == ("", [])
     assert blocks([page([])]) == ("", [])
+
+
+def test_columns_of_a_script_that_runs_from_right_to_left_are_read_from_the_right() -> None:
+    words = "זהו טקסט ארוך מספיק לשורה אחת של טור"
+    lanes = {left: [line(f"{words} {mark} {n}", left, 700 - 12 * n) for n in range(6)] for left, mark in ((40, "שמאל"), (320, "ימין"))}
+    found = " ".join(texts([page(lanes[40] + lanes[320])]))
+    assert [word for word in found.split() if word in ("ימין", "שמאל")] == ["ימין"] * 6 + ["שמאל"] * 6
+
+
+def test_a_table_whose_grid_is_not_clear_keeps_its_rows() -> None:
+    def row(cells: list[tuple[str, float, float]], top: float) -> Line:
+        words = tuple(Word(*cell) for cell in cells)
+        return Line(" ".join(cell[0] for cell in cells), cells[0][1], cells[-1][2], top - 10, top, 10, "Times", words=words)
+
+    rows = [
+        row([("one", 40, 60), ("1", 100, 110), ("2", 150, 160)], 700),
+        row([("two", 40, 60), ("a-cell-as-wide-as-two", 100, 160), ("3", 200, 210)], 688),
+        row([("three", 40, 65), ("4", 120, 150), ("5", 190, 215)], 676),
+    ]
+    assert texts([page(rows)]) == ["one | 1 | 2\ntwo | a-cell-as-wide-as-two | 3\nthree | 4 | 5"]
+
+
+def test_a_word_broken_before_a_caption_finds_its_end_behind_it() -> None:
+    first = [*column(40, 700, "one", 5), line("and this is the last line of a page that breaks a wo", 40, 640, hyphen=True)]
+    second = [
+        line("Figure 3: a caption in the size of the text", 40, 740),
+        line("rd of the text and goes on to the end of it all.", 40, 700),
+    ]
+    found = texts([page(first), page(second, 2)])
+    assert found[-1] == "Figure 3: a caption in the size of the text"
+    assert found[0].endswith("breaks a word of the text and goes on to the end of it all.")

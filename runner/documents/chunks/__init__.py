@@ -1,0 +1,1 @@
+"""Cutting documents into chunks: the splitters, what they measure, and the outline that they keep to."""
