@@ -1,23 +1,31 @@
 """Data sets of questions and answers: read from files and hubs, mixed without duplicates, split without leakage.
 
-from runner.datasets import examples, groups, leakage, mix, read_records, split
+from runner.datasets import Leaks, examples, groups, mix, read_records, split
 
-manual = examples(read_records(Path("manual-qa.jsonl")), {}, origin="manual", name="manual-qa.jsonl")
+manual = examples(read_records(Path("manual-qa.jsonl")), {"answer": "reply"})
 mixed = mix({"manual": manual, "synthetic": synthetic}).examples
 parts = split(groups(mixed), {"train": 0.9, "test": 0.1}, seed=1)
+print(Leaks(mixed).leakage(parts["test"], parts["train"]))
 """
 
 from __future__ import annotations
 
-from runner.datasets.examples import FIELDS, examples
-from runner.datasets.folding import fold
-from runner.datasets.leakage import Leakage, counterparts, leakage, near_duplicates
+from runner.datasets.clustering import Topic, topics
+from runner.datasets.drawing import draw
+from runner.datasets.examples import FIELDS, Bad, examples
+from runner.datasets.filtering import Filter, members
+from runner.datasets.folding import asked, fold
+from runner.datasets.leakage import Leakage, Leaks
 from runner.datasets.mixing import Count, Mixed, mix
-from runner.datasets.reading import hub_records, read_records
+from runner.datasets.near_duplicates import NearDuplicates
+from runner.datasets.reading import Record, hub_records, read_records
 from runner.datasets.rows import RowWriter, count_rows, read_rows
+from runner.datasets.settings import Condition, IdFile, Table
 from runner.datasets.splitting import groups, split
+from runner.datasets.tally import Tally
 
 __all__ = [
-    "FIELDS", "Count", "Leakage", "Mixed", "RowWriter", "count_rows", "counterparts", "examples", "fold", "groups", "hub_records",
-    "leakage", "mix", "near_duplicates", "read_records", "read_rows", "split",
+    "FIELDS", "Bad", "Condition", "Count", "Filter", "IdFile", "Leakage", "Leaks", "Mixed", "NearDuplicates", "Record", "RowWriter",
+    "Table", "Tally", "Topic", "asked", "count_rows", "draw", "examples", "fold", "groups", "hub_records", "members", "mix",
+    "read_records", "read_rows", "split", "topics",
 ]  # fmt: skip

@@ -3,112 +3,208 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import PurePosixPath
+from typing import Any, Literal, NamedTuple
 
+from runner.datasets.columns import is_blank, lookup, text_of
+from runner.datasets.nested import kind
 from runner.datasets.reading import Record
 from runner.errors import InputError
 
-#: What a record can give an example. ``document`` is one id or a list of ids.
-FIELDS = ("id", "question", "answer", "document", "type")
+#: What a record can give an example: the first five are taken from the column of the same name where nothing else is said.
+FIELDS = ("id", "question", "answer", "document", "type", "answers", "context")
 
-_SLOT = re.compile(r"\{([^{}]+)\}")
+#: Where a field comes from: a column or a path into it, or a function of the columns that raises ValueError.
+Source = str | Callable[[Mapping[str, Any]], str]
+
 _SHOWN_ERRORS = 10
+_LOOKED_AT = 20_000  # records after the first that is bad, in search of others to show
+
+
+class Bad(NamedTuple):
+    """A row that gives no example: its file and place in it, and the reason."""
+
+    file: str
+    place: str
+    reason: str
+
+    @property
+    def where(self) -> str:
+        return f"{self.file}, {self.place}"
 
 
 def examples(
-    records: Iterable[Record], fields: Mapping[str, str], *, origin: str, name: str, bad: list[str] | None = None
+    records: Iterable[Record],
+    fields: Mapping[str, Source] | None = None,
+    *,
+    extra: Mapping[str, Source] | None = None,
+    values: Mapping[str, Mapping[str, str]] | None = None,
+    reference: Literal["required", "optional"] = "required",
+    origin: str = "",
+    bad: list[Bad] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Examples as rows of ``examples.jsonl``.
 
-    ``fields`` maps the names in :data:`FIELDS` to columns of the records; a field that it does not name is taken from the column of
-    the same name (or ``documents``), where there is one. A column may be a path into lists and maps (``answers.text.0``), or a text
-    with columns in braces (``"{instruction}\\n{input}"``). ``origin`` says where the examples come from, ``name`` is the
-    file's or data set's in messages. Without an ``id`` an example is named by a hash of its text, so that names outlive a change of
-    order. Rows that give no example are described in ``bad``; without that list they end in an InputError that shows the first ten.
+    ``fields`` says for the names in :data:`FIELDS` where they come from, and ``extra`` for what else is to be kept, by name; a column
+    named there keeps its type. ``answers`` (all answers that are right) gives ``answer`` too, its first, where that is not named.
+    ``values`` translates what a field or extra holds: another value is an error. With ``reference: optional`` an example may have an
+    empty answer. ``origin`` says where the examples come from; by default the file's name. Without an ``id`` an example is named by a
+    hash of its text, so that names outlive a change of order. Rows that give no example are put into ``bad``; without that list they
+    end in an InputError that shows the first ten.
     """
-    errors: list[str] = [] if bad is None else bad
-    seen: dict[str, str] = {}
-    for place, record in records:
+    form = _Form(dict(fields or {}), extra or {}, values or {}, reference == "optional", origin)
+    errors: list[Bad] = [] if bad is None else bad
+    seen, copies = dict[str, str](), defaultdict[str, int](lambda: 1)
+    left = _LOOKED_AT
+    for record in records:
+        here = f"{record.file}, {record.place}"
         try:
-            example = _example(record, fields, origin)
-            first = seen.setdefault(example["id"], place)
-            if first != place:
-                if "id" in fields or "id" in record:
+            if record.fault:
+                raise ValueError(record.fault)
+            example = form.example(record)
+            named = "id" in example
+            if not named:
+                example["id"] = hashlib.sha256(f"{example['question']}\0{example['answer']}".encode()).hexdigest()[:12]
+            first = seen.setdefault(example["id"], here)
+            if first != here:
+                if named:
                     raise ValueError(f"the id `{example['id']}` is that of {first} too")
-                example["id"] = _next_id(example["id"], seen, place)
+                copies[example["id"]] += 1
+                example["id"] = f"{example['id']}-{copies[example['id']]}"
         except ValueError as error:
-            errors.append(f"{place}: {error}")
-            if bad is None and len(errors) == _SHOWN_ERRORS:
-                break
-            continue
-        if bad is not None or not errors:
-            yield example
-    if bad is None and errors:
-        more = "at least " if len(errors) == _SHOWN_ERRORS else ""
-        rows = "1 row" if len(errors) == 1 else f"{more}{len(errors)} rows"
-        raise InputError(f"{rows} cannot be used\n  " + "\n  ".join(errors), where=name, remedy="mend the rows, or map columns by `fields`")
-
-
-def _example(record: Mapping[str, Any], fields: Mapping[str, str], origin: str) -> dict[str, Any]:
-    question, answer = _text(record, fields, "question"), _text(record, fields, "answer")
-    named = fields.get("document", "document" if "document" in record else "documents")
-    documents = _lookup(record, named) if "document" in fields or named in record else None
-    if documents is not None and not isinstance(documents, (str, list)):
-        raise ValueError(f"`{named}` is {type(documents).__name__} and neither an id nor a list of ids")
-    listed = [documents] if isinstance(documents, str) else documents or []
-    if not all(isinstance(entry, str) for entry in listed):
-        raise ValueError(f"`{named}` holds something that is no id")
-    example = {"question": question, "answer": answer, "documents": list(dict.fromkeys(filter(None, listed))), "origin": origin}
-    for field in ("id", "type"):
-        if field in fields or record.get(field) not in (None, ""):
-            example[field] = _text(record, fields, field)
-    example.setdefault("id", hashlib.sha256(f"{question}\0{answer}".encode()).hexdigest()[:12])
-    return example
-
-
-def _text(record: Mapping[str, Any], fields: Mapping[str, str], field: str) -> str:
-    source = fields.get(field, field)
-    text = _SLOT.sub(lambda slot: _string(record, slot.group(1)), source) if _SLOT.search(source) else _string(record, source)
-    text = text.replace("\r\n", "\n").strip()
-    if not text:
-        raise ValueError(f"`{source}` is empty" if source == field else f"`{source}` gives an empty {field}")
-    return text
-
-
-def _string(record: Mapping[str, Any], column: str) -> str:
-    value = _lookup(record, column)
-    if isinstance(value, bool) or value is None or isinstance(value, (list, dict)):
-        kinds = {list: "a list", dict: "a map", bool: "a truth value"}
-        part = "0" if isinstance(value, list) else next(iter(value), "") if isinstance(value, dict) else ""
-        hint = f"; name a part of it, such as `{column}.{part}`" if part and value else ""
-        raise ValueError(f"`{column}` is {kinds.get(type(value), 'null')}{hint}")
-    try:
-        str(value).encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"`{column}` holds half of a character (a lone surrogate)") from None
-    return str(value)
-
-
-def _lookup(record: Mapping[str, Any], column: str) -> Any:
-    if column in record:
-        return record[column]
-    value: Any = record
-    for part in column.split("."):
-        if isinstance(value, Mapping) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
-            value = value[int(part)]
+            errors.append(Bad(record.file, record.place, str(error)))
         else:
-            columns = ", ".join(f"`{key}`" for key in list(record)[:20])
-            raise ValueError(f"there is no `{column}`; the columns are {columns}")
-    return value
+            if bad is not None or not errors:
+                yield example
+        if bad is None and errors:
+            left -= 1
+            if not left or len(errors) == _SHOWN_ERRORS:
+                break
+    if bad is None and errors:
+        more = "" if left and len(errors) < _SHOWN_ERRORS else "at least "
+        rows = f"{more}1 row" if len(errors) == 1 else f"{more}{len(errors)} rows"
+        several = len({error.file for error in errors}) > 1
+        shown = "\n  ".join(f"{error.file + ', ' if several else ''}{error.place}: {error.reason}" for error in errors)
+        remedy = "mend the rows, map columns by `fields`, or set `on_bad_row: skip`"
+        raise InputError(f"{rows} cannot be used\n  {shown}", where="" if several else errors[0].file, remedy=remedy)
 
 
-def _next_id(wanted: str, seen: dict[str, str], place: str) -> str:
-    number = 2
-    while f"{wanted}-{number}" in seen:
-        number += 1
-    seen[f"{wanted}-{number}"] = place
-    return f"{wanted}-{number}"
+class _Form:
+    """How a record becomes an example. Its methods raise ValueError, saying what is wrong with the record."""
+
+    def __init__(
+        self,
+        fields: dict[str, Source],
+        extra: Mapping[str, Source],
+        values: Mapping[str, Mapping[str, str]],
+        optional: bool,
+        origin: str,
+    ) -> None:
+        self.fields, self.extra, self.values, self.optional, self.origin = fields, extra, values, optional, origin
+
+    def example(self, record: Record) -> dict[str, Any]:
+        columns = record.columns
+        question, answers = self._text(columns, "question"), self._answers(columns)
+        if answers and "answer" not in self.fields:
+            answer = answers[0]
+        elif self.optional:
+            answer = "" if self._missing(columns, "answer") else self._text(columns, "answer", blank=True)
+        else:
+            answer = self._text(columns, "answer")
+        example: dict[str, Any] = {
+            "question": question,
+            "answer": answer,
+            "documents": self._documents(columns),
+            "origin": self.origin or _stem(record.file),
+        }
+        if answers:
+            example["answers"] = list(dict.fromkeys([answer, *answers] if answer else answers))
+        for field in ("id", "type", "context"):
+            if field in self.fields or (field != "context" and not is_blank(columns.get(field))):
+                example[field] = self._text(columns, field)
+        if self.extra:
+            example["extra"] = {name: self._extra(columns, name, source) for name, source in self.extra.items()}
+        return example
+
+    def _missing(self, columns: Mapping[str, Any], field: str) -> bool:
+        source = self.fields.get(field, field)
+        if isinstance(source, str) and (field in self.fields or field in columns):
+            return is_blank(lookup(columns, source))
+        return isinstance(source, str)
+
+    def _text(self, columns: Mapping[str, Any], field: str, *, blank: bool = False) -> str:
+        source = self.fields.get(field, field)
+        if not isinstance(source, str):
+            text = text_of(source(columns))
+        else:
+            value = lookup(columns, source)
+            text = self._plain(value, source, translated=field in self.values)
+        if not text and not blank:
+            raise ValueError(f"`{source}` is empty" if source == field else f"the {field} that it gives is empty{_from(source)}")
+        return self._translated(text, field) if text else text
+
+    def _plain(self, value: Any, source: str, *, translated: bool) -> str:
+        if isinstance(value, bool) and not translated:
+            raise ValueError(f"`{source}` is a truth value; say by `values` what true and false stand for")
+        try:
+            return text_of(value)
+        except ValueError as error:
+            part = "0" if isinstance(value, list) else next(iter(value), "") if isinstance(value, dict) else ""
+            hint = f"; name a part of it, such as `{source}.{part}`, or write a template" if part and value else ""
+            raise ValueError(f"`{source}` is {error}{hint}") from None
+
+    def _translated(self, text: str, field: str) -> str:
+        known = self.values.get(field)
+        if known is None or text in known:
+            return text if known is None else known[text]
+        listed = ", ".join(f"`{value}`" for value in list(known)[:12])
+        raise ValueError(f"`{text[:60]}` is no value of {field} that `values` names: {listed}")
+
+    def _answers(self, columns: Mapping[str, Any]) -> list[str]:
+        source = self.fields.get("answers")
+        if source is None:
+            return []
+        value = lookup(columns, source) if isinstance(source, str) else source(columns)
+        said = source if isinstance(source, str) else "answers"
+        listed = [item for item in (value if isinstance(value, list) else [value]) if not is_blank(item)]
+        if not listed and not self.optional:
+            raise ValueError(f"`{said}` holds no answer")
+        return [self._translated(self._plain(item, said, translated="answers" in self.values), "answers") for item in listed]
+
+    def _documents(self, columns: Mapping[str, Any]) -> list[str]:
+        source = self.fields.get("document", "document" if "document" in columns else "documents")
+        if source == "documents" and "document" not in self.fields and "documents" not in columns:
+            return []
+        value = lookup(columns, source) if isinstance(source, str) else source(columns)
+        said = source if isinstance(source, str) else "document"
+        listed = value if isinstance(value, list) else [] if value is None else [value]
+        if not all(isinstance(entry, str | int) and not isinstance(entry, bool) for entry in listed):
+            raise ValueError(f"`{said}` is {kind(value)} and neither an id nor a list of ids")
+        return [text for text in dict.fromkeys(self._plain(entry, said, translated=False) for entry in listed) if text]
+
+    def _extra(self, columns: Mapping[str, Any], name: str, source: Source) -> Any:
+        if not isinstance(source, str):
+            return self._translated(text_of(source(columns)), name)
+        value = lookup(columns, source)
+        if name in self.values:
+            return self._translated(self._plain(value, source, translated=True), name)
+        try:
+            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"`{source}` holds half of a character (a lone surrogate)") from None
+        except (TypeError, ValueError):
+            raise ValueError(f"`{source}` is {kind(value)}, which cannot be kept") from None
+        return value
+
+
+def _from(source: Source) -> str:
+    return f": `{source}`" if isinstance(source, str) else ""
+
+
+@lru_cache(maxsize=1)
+def _stem(file: str) -> str:
+    return PurePosixPath(file.removesuffix(".gz")).stem

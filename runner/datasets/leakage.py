@@ -1,100 +1,138 @@
-"""How much of one part of a data set could be learnt from the others: shared documents, equal and nearly equal questions."""
+"""How much of one part of a data set could be learnt from elsewhere: other parts, and texts that the model is shown besides them."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import ceil
 from typing import Any
 
-from runner.datasets.folding import fold
+from runner.datasets.folding import asked, fold
+from runner.datasets.near_duplicates import NearDuplicates, Progress
 
 Example = dict[str, Any]
+
+#: What counts as leaking, the plainest first; ``answer`` is reported besides, for answers may be equal for good reasons.
+KINDS = ("question", "near_question", "shown", "context", "document")
+
+_LONG_ANSWER = 40  # folded characters; shorter ones, such as "yes" or a label, are equal by chance
+_CONTAINED = 12  # bytes that a folded question must have to be looked for inside a text
 
 
 @dataclass(frozen=True)
 class Leakage:
-    """Shares (0 to 1) of a part's examples with a counterpart in another part.
+    """Shares (0 to 1) of a part's examples with a counterpart elsewhere.
 
-    ``document``: one from the same document; ``question``: the same question up to case, punctuation and spaces;
-    ``near_question``: a nearly equal one; ``any``: one of these. ``pairs``: up to ten pairs of ids (here, there, why).
+    ``document``: one from the same document; ``context``: one with the same context; ``question``: the same question up to case,
+    punctuation and spaces (with the same context, where there is one); ``near_question``: a nearly equal one; ``shown``: its question, or a
+    nearly equal one, stands in a text that the model is shown besides; ``any``: one of these. ``answer``: the same answer of
+    40 characters or more, which is not in ``any``. ``pairs``: up to ten pairs (id here, name there, why).
     """
 
     document: float
+    context: float
     question: float
     near_question: float
+    shown: float
     any: float
+    answer: float
     pairs: Sequence[tuple[str, str, str]] = ()
 
     def row(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def leakage(part: Sequence[Example], others: Sequence[Example], near: float = 0.8) -> Leakage:
-    """Leakage into ``part`` from ``others``. Questions are nearly equal when the Jaccard similarity of their character
-    5-grams is at least ``near``."""
-    hits: Counter[str] = Counter()
-    pairs: list[tuple[str, str, str]] = []
-    for example, found in zip(part, counterparts(part, others, near), strict=True):
-        hits.update(found.keys())
-        hits["any"] += bool(found)
-        if found and len(pairs) < 10:
-            kind = next(kind for kind in ("question", "near_question", "document") if kind in found)
-            pairs.append((example["id"], found[kind], kind))
-    share = {kind: round(hits[kind] / max(1, len(part)), 6) for kind in ("document", "question", "near_question", "any")}
-    return Leakage(**share, pairs=pairs)
+class Leaks:
+    """A search for counterparts among ``examples``, which are named by their places.
 
-
-def counterparts(part: Sequence[Example], others: Sequence[Example], near: float = 0.8) -> list[dict[str, str]]:
-    """For each example of ``part``, by kind (document, question, near_question), the id of one in ``others`` that gives it away."""
-    documents: dict[str, str] = {}
-    questions: dict[str, str] = {}
-    for example in others:
-        questions.setdefault(fold(example["question"]), example["id"])
-        for document in example.get("documents", []):
-            documents.setdefault(document, example["id"])
-    similar = near_duplicates([example["question"] for example in part], [example["question"] for example in others], near)
-    found = []
-    for place, example in enumerate(part):
-        there = {
-            "document": next((documents[name] for name in example.get("documents", []) if name in documents), None),
-            "question": questions.get(fold(example["question"])),
-            "near_question": others[similar[place]]["id"] if place in similar else None,
-        }
-        found.append({kind: id for kind, id in there.items() if id is not None})
-    return found
-
-
-def near_duplicates(texts: Sequence[str], others: Sequence[str], near: float) -> Mapping[int, int]:
-    """For places in ``texts`` with a nearly equal text in ``others``: the place of the first such text.
-
-    Exact, by prefix filtering: two sets with a Jaccard similarity of at least ``t`` share an element among the
-    ``n - ceil(t n) + 1`` rarest elements of each (Chaudhuri et al., 2006; Bayardo et al., 2007).
+    ``shown`` are examples that the model or the quantiser sees besides training, by name: few-shot examples or calibration sets.
+    ``files`` are whole texts by name, such as prompt templates: an example leaks when its context (where it has none, its question)
+    stands in one, or its question is nearly equal to a line. ``near`` is the Jaccard similarity from which two questions, with the
+    same context, count as nearly equal (see ``near_duplicates``).
     """
-    grams = [_grams(text) for text in [*texts, *others]]
-    counts: Counter[str] = Counter(gram for found in grams for gram in found)
-    rare_first = [sorted(found, key=lambda gram: (counts[gram], gram)) for found in grams]
-    by_gram: dict[str, list[int]] = defaultdict(list)
-    for place in range(len(texts), len(grams)):
-        for gram in _prefix(rare_first[place], near):
-            by_gram[gram].append(place)
-    found: dict[int, int] = {}
-    for place in range(len(texts)):
-        candidates = sorted({other for gram in _prefix(rare_first[place], near) for other in by_gram.get(gram, ())})
-        mine = grams[place]
-        for other in candidates:
-            shared = len(mine & grams[other])
-            if shared >= near * (len(mine) + len(grams[other]) - shared):
-                found[place] = other - len(texts)
-                break
-    return found
 
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        near: float = 0.8,
+        *,
+        shown: Iterable[tuple[str, Example]] = (),
+        files: Mapping[str, str] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self._examples = examples
+        lines = [(f"{name}:{number}", line, "") for name, text in (files or {}).items() for number, line in enumerate(text.splitlines(), 1)]
+        named = [(name, example["question"], example.get("context") or "") for name, example in shown]
+        self._shown = [row for row in [*named, *lines] if row[1].strip()]
+        self._questions = [fold(asked(example)) for example in examples]
+        self._search = NearDuplicates(
+            [*(example["question"] for example in examples), *(question for _, question, _ in self._shown)],
+            near,
+            progress,
+            within=[*(example.get("context") or "" for example in examples), *(context for _, _, context in self._shown)],
+        )
+        places = range(len(examples), len(examples) + len(self._shown))
+        by_twin = self._search.twins(range(len(examples)), places) if self._shown else {}
+        self._shown_as = {place: self._shown[twin - len(examples)][0] for place, twin in by_twin.items()}
+        for name, text in (files or {}).items():
+            for place in self._contained(fold(text).encode("utf-8", "surrogatepass")):
+                self._shown_as.setdefault(place, name)
 
-def _grams(text: str, length: int = 5) -> frozenset[str]:
-    text = fold(text)
-    return frozenset(text[start : start + length] for start in range(max(1, len(text) - length + 1)))
+    def counterparts(self, places: Sequence[int], others: Iterable[int]) -> list[dict[str, str]]:
+        """For each of ``places``, what gives it away, by kind (see :class:`Leakage`): the id of one of ``others``, or a shown name."""
+        documents: dict[str, str] = {}
+        contexts: dict[str, str] = {}
+        questions: dict[str, str] = {}
+        answers: dict[str, str] = {}
+        others = list(others)
+        for place in others:
+            example = self._examples[place]
+            questions.setdefault(self._questions[place], example["id"])
+            answers.setdefault(fold(example["answer"]), example["id"])
+            if example.get("context"):
+                contexts.setdefault(fold(example["context"]), example["id"])
+            for document in example.get("documents", []):
+                documents.setdefault(document, example["id"])
+        near = self._search.twins(places, others)
+        found = []
+        for place in places:
+            example = self._examples[place]
+            answer = fold(example["answer"])
+            there = {
+                "question": questions.get(self._questions[place]),
+                "near_question": self._examples[near[place]]["id"] if place in near else None,
+                "shown": self._shown_as.get(place),
+                "context": contexts.get(fold(example["context"])) if example.get("context") else None,
+                "document": next((documents[name] for name in example.get("documents", []) if name in documents), None),
+                "answer": answers.get(answer) if len(answer) >= _LONG_ANSWER else None,
+            }
+            found.append({kind: name for kind, name in there.items() if name is not None})
+        return found
 
+    def leakage(self, places: Sequence[int], others: Iterable[int]) -> Leakage:
+        """What of the examples at ``places`` has a counterpart among ``others`` or in what is shown."""
+        hits: Counter[str] = Counter()
+        pairs: list[tuple[str, str, str]] = []
+        for place, found in zip(places, self.counterparts(places, others), strict=True):
+            hits.update(found.keys())
+            kind = next((kind for kind in KINDS if kind in found), None)
+            hits["any"] += kind is not None
+            if kind and len(pairs) < 10:
+                pairs.append((self._examples[place]["id"], found[kind], kind))
+        return Leakage(**{kind: round(hits[kind] / max(1, len(places)), 6) for kind in (*KINDS, "any", "answer")}, pairs=pairs)
 
-def _prefix(grams: Sequence[str], near: float) -> Sequence[str]:
-    return grams[: len(grams) - ceil(near * len(grams)) + 1]
+    def repeats(self, places: Sequence[int]) -> dict[int, int]:
+        """Those of ``places`` whose question nearly repeats that of an earlier one, with the place of such a one."""
+        return self._search.repeats(places)
+
+    def _contained(self, text: bytes) -> Iterable[int]:
+        """Places of examples whose context, or else question, stands in a folded text: one pass over it, whatever their number."""
+        by_start: dict[bytes, list[tuple[bytes, int]]] = {}
+        for place, example in enumerate(self._examples):
+            question = fold(example.get("context") or example["question"]).encode("utf-8", "surrogatepass")
+            if len(question) >= _CONTAINED:
+                by_start.setdefault(question[:_CONTAINED], []).append((question, place))
+        for start in range(len(text) - _CONTAINED + 1):
+            for question, place in by_start.get(text[start : start + _CONTAINED], ()):
+                if text.startswith(question, start):
+                    yield place

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from runner.datasets.folding import fold
+from runner.datasets.folding import asked, fold
+from runner.datasets.near_duplicates import NearDuplicates, Progress
 from runner.errors import StepError
 
 Example = dict[str, Any]
-Duplicates = Literal["keep", "exact", "normalised", "question"]
+Duplicates = Literal["keep", "exact", "normalised", "question", "near", "near_question"]
 
 
 @dataclass
@@ -39,31 +40,31 @@ def mix(
     limits: Mapping[str, int] | None = None,
     weights: Mapping[str, float] | None = None,
     seed: int = 0,
+    near: float = 0.8,
+    progress: Progress | None = None,
 ) -> Mixed:
     """One set out of several.
 
-    ``duplicates`` tells which examples count as one, the first of which stays: ``exact`` (same question and answer), ``normalised``
-    (the same up to case, punctuation and spaces), ``question`` (same question up to these, whatever the answer), or none (``keep``). The
-    one that stays is then of the documents of all, so that a split by document sees them. ``limits`` caps sets. ``weights`` gives the
-    wanted proportions of sets; as many examples are taken as these allow, and of sets without a weight all. What is left out
-    is drawn with ``seed``. Ids that clash get a suffix.
+    ``duplicates`` tells which examples count as one, the first of which stays: ``exact`` (same question, context and answer),
+    ``normalised`` (the same up to case, punctuation and spaces), ``question`` (same question and context up to these, whatever the
+    answer), ``near`` and ``near_question`` (nearly the same: a Jaccard similarity of at least ``near``, see ``near_duplicates``), or
+    none (``keep``). The one that stays is then of the documents of all, so that a split by document sees them. ``limits`` caps sets.
+    ``weights`` gives the wanted proportions of sets; as many examples are taken as these allow, and of sets without a weight all. What
+    is left out is drawn with ``seed``. Ids that clash get a suffix. ``progress`` is called with the texts compared so far and
+    their number.
     """
+    given = [(name, {**example, "documents": list(example.get("documents", []))}) for name, rows in sets.items() for example in rows]
+    twins = _twins([example for _, example in given], duplicates, near, progress)
     counts = {name: Count() for name in sets}
     kept: dict[str, list[Example]] = {name: [] for name in sets}
-    first: dict[object, Example] = {}
-    for name, given in sets.items():
-        for example in given:
-            counts[name].given += 1
-            key = _key(example, duplicates)
-            twin = first.get(key) if key is not None else None
-            if twin is None:
-                example = {**example, "documents": list(example.get("documents", []))}
-                if key is not None:
-                    first[key] = example
-                kept[name].append(example)
-            else:
-                counts[name].duplicates += 1
-                twin["documents"] = list(dict.fromkeys([*twin["documents"], *example.get("documents", [])]))
+    for place, (name, example) in enumerate(given):
+        counts[name].given += 1
+        if place in twins:
+            counts[name].duplicates += 1
+            stays = given[twins[place]][1]
+            stays["documents"] = list(dict.fromkeys([*stays["documents"], *example["documents"]]))
+        else:
+            kept[name].append(example)
     for name, number in _sizes(kept, limits or {}, weights or {}).items():
         chosen = sorted(random.Random(f"{seed}/{name}").sample(range(len(kept[name])), number))
         counts[name].left_out = len(kept[name]) - number
@@ -72,8 +73,9 @@ def mix(
     return Mixed(_distinct(example for examples in kept.values() for example in examples), counts)
 
 
-def _key(example: Example, duplicates: Duplicates) -> object:
-    question, answer = example["question"], example["answer"]
+def identity(example: Example, duplicates: Literal["exact", "normalised", "question"]) -> object:
+    """What two examples share that count as one."""
+    question, answer = asked(example), example["answer"]
     match duplicates:
         case "exact":
             return question, answer
@@ -81,8 +83,21 @@ def _key(example: Example, duplicates: Duplicates) -> object:
             return fold(question), fold(answer)
         case "question":
             return fold(question)
+
+
+def _twins(examples: list[Example], duplicates: Duplicates, near: float, progress: Progress | None) -> Mapping[int, int]:
+    """For each example that is a duplicate: the place of the one that stays for it."""
+    match duplicates:
+        case "keep":
+            return {}
+        case "near" | "near_question":
+            answered = duplicates == "near"
+            texts = (f"{example['question']}\n{example['answer']}" if answered else example["question"] for example in examples)
+            return NearDuplicates(texts, near, progress, within=(example.get("context") or "" for example in examples)).repeats()
         case _:
-            return None
+            first: dict[object, int] = {}
+            stays = [first.setdefault(identity(example, duplicates), place) for place, example in enumerate(examples)]
+            return {place: twin for place, twin in enumerate(stays) if twin != place}
 
 
 def _sizes(kept: Mapping[str, list[Example]], limits: Mapping[str, int], weights: Mapping[str, float]) -> dict[str, int]:

@@ -2,137 +2,111 @@
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from runner.datasets.files import MAX_LINE, MAX_WHOLE, format_of, lines, opened, parse, plain
+from runner.datasets.nested import kind, unnest
+from runner.datasets.settings import Table
+from runner.datasets.tables import Row, csv_rows, parquet_rows, xlsx_rows
 from runner.errors import InputError, StepError
 
-#: A record and where it stands: ``line 7``, ``row 7`` (from 1).
-Record = tuple[str, dict[str, Any]]
+#: Extensions that tell a format, each also with ``.gz`` behind it where it is a text format.
+FORMATS = (".csv", ".json", ".jsonl", ".parquet", ".tsv", ".xlsx")
+#: Those whose files are tables that ``table`` describes.
+TABLES = (".csv", ".tsv", ".xlsx")
 
-csv.field_size_limit(1 << 28)
+
+class Record(NamedTuple):
+    """A row: where it stands (``line 7``, ``row 7``, from 1), its columns, and why it cannot be used (empty when it can)."""
+
+    file: str
+    place: str
+    columns: dict[str, Any]
+    fault: str = ""
 
 
-def read_records(path: Path, name: str = "", records: str = "") -> Iterator[Record]:
-    """The records of a local file; its extension tells the format: .jsonl, .json, .csv, .tsv, .parquet.
+def read_records(path: Path, name: str = "", records: str = "", table: Table | None = None) -> Iterator[Record]:
+    """The records of a local file; its extension tells the format: .jsonl, .json, .csv, .tsv (these also as .gz), .parquet, .xlsx.
 
-    ``records`` is, for JSON, the dotted path to the list of records (``data.items``); without it the file itself is the list, or a map
-    whose values are records. ``name`` stands for the path in messages. InputError names the file and the place.
+    ``records`` is, for JSON, the dotted path to the records (see :func:`runner.datasets.nested.unnest`); ``table`` describes a table's
+    layout. ``name`` stands for the path in messages. A row that is broken by itself is a Record with a ``fault``; InputError, naming
+    file and place, is for a file that cannot be read on. All formats but JSON, which must be below 1 GiB, are read row by row.
     """
-    name = name or str(path)
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise InputError(f"has no known extension: {', '.join(sorted(_READERS))}", where=name, remedy="name a file in one of these formats")
-    if records and reader is not _json:
+    name, found, layout = name or str(path), format_of(path), table or Table()
+    packed = path.suffix.lower() == ".gz"
+    if found not in FORMATS or (packed and found in (".parquet", ".xlsx")):
+        raise InputError(f"has no known extension: {', '.join(FORMATS)}", where=name, remedy="name a file in one of these formats")
+    if records and found != ".json":
         raise InputError("`records` is a path inside of a .json file", where=name, remedy="leave `records` out")
-    for place, record in _json(path, name, records) if reader is _json else reader(path, name):
-        if not isinstance(record, dict):
-            raise InputError(f"is {_kind(record)} where a map of columns should be", where=f"{name}, {place}")
-        yield place, record
+    if layout != Table() and found not in TABLES:
+        raise InputError("`table` describes .csv, .tsv and .xlsx files", where=name, remedy="leave `table` out")
+    for place, columns, fault in _rows(path, name, found, records, layout):
+        yield Record(name, place, columns, fault)
 
 
-def hub_records(id: str, config: str | None, split: str, revision: str | None) -> Iterator[Record]:
-    """The records of a split of a hub data set (or of a local folder that ``datasets`` can load). StepError when it cannot be had."""
+def _rows(path: Path, name: str, found: str, records: str, table: Table) -> Iterator[Row]:
+    match found:
+        case ".json":
+            return _json(path, name, records)
+        case ".jsonl":
+            return _jsonl(path, name)
+        case ".xlsx":
+            return xlsx_rows(path, name, table)
+        case ".parquet":
+            return parquet_rows(path, name)
+    return csv_rows(path, name, table, "," if found == ".csv" else "\t")
+
+
+def hub_records(id: str, config: str | None, split: str, revision: str | None, *, streaming: bool = False) -> Iterator[Record]:
+    """The records of a split of a hub data set, or of a local folder that ``datasets`` can load.
+
+    ``streaming`` fetches rows as they are asked for instead of the whole split. StepError when it cannot be had.
+    """
     from datasets import load_dataset
 
     try:
-        rows = load_dataset(id, name=config, split=split, revision=revision)
-    except Exception as error:  # datasets and the hub's client raise errors of many kinds
+        for number, row in enumerate(load_dataset(id, name=config, split=split, revision=revision, streaming=streaming), 1):
+            yield Record(id, f"row {number}", plain(row))
+    except Exception as error:  # datasets, the hub's client and its transport raise errors of many kinds
         reason = str(error).strip().split("\n")[0]
         raise StepError(
             f"the data set cannot be loaded: {reason}", where=id, remedy="check id, config, split, revision and the network"
         ) from error
-    for number, row in enumerate(rows, 1):
-        yield f"row {number}", dict(row)
 
 
-def _jsonl(path: Path, name: str) -> Iterator[tuple[str, Any]]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                yield f"line {number}", _loads(line.rstrip(b"\r\n"), name, number)
-
-
-def _json(path: Path, name: str, records: str = "") -> Iterator[tuple[str, Any]]:
-    found = _loads(path.read_bytes(), name, None)
-    for part in filter(None, records.split(".")):
-        if not isinstance(found, dict) or part not in found:
-            raise InputError(f"has no `{records}`: there is no `{part}`", where=name, remedy=f"the file holds {_keys(found)}")
-        found = found[part]
-    if isinstance(found, dict) and found and all(isinstance(value, dict) for value in found.values()):
-        found = [{"id": key, **value} for key, value in found.items()]  # records by id
-    if not isinstance(found, list):
-        raise InputError(
-            f"holds {_kind(found)} where a list of records should be", where=name, remedy=f"set `records`; the file holds {_keys(found)}"
-        )
-    for number, record in enumerate(found, 1):
-        yield f"row {number}", record
-
-
-def _csv(path: Path, name: str, delimiter: str = ",") -> Iterator[tuple[str, Any]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
-            columns = next(reader, [])
-            doubled = {column for column in columns if columns.count(column) > 1}
-            if doubled:
-                raise InputError(f"has the column `{min(doubled)}` twice", where=name, remedy="give every column its own name")
-            for cells in reader:
-                if not cells:
+def _jsonl(path: Path, name: str) -> Iterator[Row]:
+    with opened(path, name) as file:
+        for number, line in lines(file):
+            if line is None:
+                yield f"line {number}", {}, f"it is longer than {MAX_LINE >> 20} MiB"
+            elif line.strip():
+                try:
+                    value = parse(line.rstrip(b"\r\n"))
+                except ValueError as error:
+                    yield f"line {number}", {}, f"it is not valid JSON: {_reason(error)}"
                     continue
-                if len(cells) != len(columns):
-                    raise InputError(f"has {len(cells)} cells, the header has {len(columns)}", where=f"{name}, line {reader.line_num}")
-                yield f"line {reader.line_num}", dict(zip(columns, cells, strict=True))
-    except csv.Error as error:
-        raise InputError(f"not a valid table: {error}", where=f"{name}, line {reader.line_num}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"not UTF-8: byte 0x{error.object[error.start]:02x}", where=name, remedy="convert it to UTF-8") from error
+                fault = "" if isinstance(value, dict) else f"it is {kind(value)} where a map of columns should be"
+                yield f"line {number}", value if isinstance(value, dict) else {}, fault
 
 
-def _tsv(path: Path, name: str) -> Iterator[tuple[str, Any]]:
-    yield from _csv(path, name, "\t")
-
-
-def _parquet(path: Path, name: str) -> Iterator[tuple[str, Any]]:
-    import pyarrow
-    from pyarrow import parquet
-
+def _json(path: Path, name: str, records: str) -> Iterator[Row]:
+    with opened(path, name) as file:
+        data = file.read(MAX_WHOLE + 1)
+    if len(data) > MAX_WHOLE:
+        remedy = "convert it to .jsonl, which is read row by row"
+        raise InputError(f"larger than {MAX_WHOLE >> 30} GiB, and JSON is read as a whole", where=name, remedy=remedy)
     try:
-        number = 0
-        with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(4096):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield f"row {number}", row
-    except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"not a valid Parquet file: {error}", where=name) from error
+        found = parse(data)
+    except ValueError as error:
+        place = f", line {error.lineno}" if hasattr(error, "lineno") else ""
+        remedy = "mend it, or give the file the extension of its format"
+        raise InputError(f"not valid JSON: {_reason(error)}", where=f"{name}{place}", remedy=remedy) from error
+    del data
+    for number, (place, columns, fault) in enumerate(unnest(found, records, name), 1):
+        yield f"row {number}" if place == f"[{number - 1}]" else f"row {number}, {place}", columns, fault
 
 
-_READERS: Mapping[str, Callable[[Path, str], Iterator[tuple[str, Any]]]] = {
-    ".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".tsv": _tsv, ".parquet": _parquet,
-}  # fmt: skip
-
-
-def _loads(data: bytes, name: str, line: int | None) -> Any:
-    try:
-        return json.loads(data.decode("utf-8-sig"))
-    except json.JSONDecodeError as error:
-        place = f"{name}, line {line or error.lineno}, column {error.colno}"
-        raise InputError(
-            f"not valid JSON: {error.msg}", where=place, remedy="mend it, or give the file the extension of its format"
-        ) from error
-    except (UnicodeDecodeError, RecursionError) as error:
-        found = "not UTF-8" if isinstance(error, UnicodeDecodeError) else "nested too deep"
-        raise InputError(found, where=f"{name}, line {line}" if line else name) from error
-
-
-def _kind(value: object) -> str:
-    names = {dict: "a map", list: "a list", str: "a string", bool: "a truth value", int: "a number", float: "a number", type(None): "null"}
-    return names.get(type(value), f"a {type(value).__name__}")
-
-
-def _keys(value: object) -> str:
-    return ", ".join(f"`{key}`" for key in list(value)[:12]) if isinstance(value, dict) else _kind(value)
+def _reason(error: ValueError) -> str:
+    return f"{getattr(error, 'msg', error)}" + (f", column {error.colno}" if hasattr(error, "colno") else "")

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from runner.prompts.template import Template, load
+from runner.prompts.template import Template, inline, load
 
-__all__ = ["Template", "load"]
+__all__ = ["Template", "inline", "load"]

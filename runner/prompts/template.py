@@ -10,12 +10,12 @@ from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import BaseLoader, TemplateNotFound, UndefinedError, nodes
+from jinja2 import BaseLoader, TemplateNotFound, Undefined, UndefinedError, nodes
 from jinja2.exceptions import SecurityError, TemplateError, TemplateRuntimeError, TemplateSyntaxError
 from jinja2.meta import find_undeclared_variables
 
 from runner.errors import InputError, StepError
-from runner.prompts.sandbox import MAX_TEXT, Sandbox, start
+from runner.prompts.sandbox import MAX_TEXT, Sandbox, budget, size, start
 
 MAX_BYTES = 256 << 10  # of one template file
 MAX_FILES = 50
@@ -64,6 +64,34 @@ class Template:
             if frame.filename in self.files:
                 return f"{frame.filename}:{frame.lineno}"
         return self.file
+
+
+class Inline(Template):
+    """A template that stands in a recipe. It prints texts and numbers alone: a null or a list is nearly always a slip."""
+
+    @cached_property
+    def _environment(self) -> Sandbox:
+        environment = Sandbox(_Sources(self._sources))
+        environment.finalize = _printable
+        return environment
+
+
+def inline(source: str, name: str) -> Inline:
+    """A template given by its text; it includes no file. ``name`` stands for a file's in messages. Raises InputError."""
+    sources: dict[str, str] = {name: source}
+    part = _parsed(name, source)
+    if part.includes:
+        raise InputError("a template in a recipe includes no file", where=name, remedy="write it out")
+    return Inline(name, sources, part.needs - frozenset(_sandbox().globals), part.static)
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str | int | float | Undefined) and not isinstance(value, bool):
+        budget().add(size(value))
+        return value
+    kinds = {type(None): "null", bool: "a truth value", list: "a list", dict: "a map"}
+    remedy = {type(None): ": write `or ''` where that is right", list: ": `join` it, or name an item of it"}.get(type(value), "")
+    raise ValueError(f"it would print {kinds.get(type(value), type(value).__name__)}{remedy}")
 
 
 def load(root: Path, file: str) -> Template:
@@ -117,14 +145,18 @@ def _read(root: Path, name: str, sources: dict[str, str], parts: dict[str, _Part
     if len(sources) >= MAX_FILES:
         raise InputError(f"the prompt includes more than {MAX_FILES} files", where=name)
     sources[name] = _source(root, name, trail)
+    parts[name] = _parsed(name, sources[name])
+    for other in parts[name].includes:
+        _read(root, other, sources, parts, (*trail, name))
+
+
+def _parsed(name: str, source: str) -> _Part:
     try:
-        parts[name] = _part(name, sources[name])
+        return _part(name, source)
     except TemplateSyntaxError as error:
         raise InputError(f"{error.message}", where=f"{name}:{error.lineno}") from error
     except RecursionError as error:
         raise InputError("the prompt is nested too deep", where=name) from error
-    for other in parts[name].includes:
-        _read(root, other, sources, parts, (*trail, name))
 
 
 @lru_cache(maxsize=256)  # recipes share their prompts, and prompts their parts
@@ -207,4 +239,4 @@ def _text_in(node: nodes.Node) -> int:
     return sum(len(data.data) for data in node.find_all(nodes.TemplateData))
 
 
-__all__ = ["Template", "TemplateRuntimeError", "load"]
+__all__ = ["Inline", "Template", "TemplateRuntimeError", "inline", "load"]

@@ -13,6 +13,7 @@ KINDS: dict[str, str] = {
     "dataset": "runner.steps.dataset",
     "synthesize": "runner.steps.synthesize",
     "mix": "runner.steps.mix",
+    "curate": "runner.steps.curate",
     "split": "runner.steps.split",
     "model": "runner.steps.model",
     "train": "runner.steps.train",

@@ -8,20 +8,32 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
+from msgspec import Meta
+
 from runner.contract import MAIN, Artifact, Context, Fault, Inputs, Output, Port, Struct, Upstream, doc
 from runner.errors import StepError
 
-VERSION = 1
+VERSION = 2
+PREVIEW = "examples"
+
+Duplicates = Literal["keep", "exact", "normalised", "question", "near", "near_question"]
 
 
 class Params(Struct):
     duplicates: Annotated[
-        Literal["keep", "exact", "normalised", "question"],
+        Duplicates,
         doc(
-            "which examples count as one, of which the first stays. exact: same question and answer; normalised: the same up to case, "
-            "punctuation and spaces; question: same question up to these, whatever the answer; keep: none"
+            "which examples count as one, of which the first stays. exact: same question (with its context, if any) and answer; "
+            "normalised: the same up to case, punctuation and spaces; question: same question up to these, whatever the answer; "
+            "near: nearly the same question and answer; near_question: nearly the same question, whatever the answer; keep: none"
         ),
     ] = "normalised"
+    near_duplicate: Annotated[
+        Annotated[float, Meta(ge=0.1, le=1)] | None,
+        doc(
+            "for near and near_question: from which Jaccard similarity of 5-grams of characters two texts count as one; 0.8 when not given"
+        ),
+    ] = None
     limits: Annotated[
         dict[str, Annotated[int, doc("examples", ge=0)]], doc("the most that is taken of a set, by the step that made it", unit="examples")
     ] = {}
@@ -45,6 +57,8 @@ def check(params: Params, upstream: Mapping[str, Sequence[Upstream]]) -> Iterabl
         for name in values:
             if name.split(".")[0] not in steps:
                 yield Fault(f"{field}.{name}", "is no set of this mix", " or ".join(dict.fromkeys(steps)))
+    if params.near_duplicate is not None and params.duplicates not in ("near", "near_question"):
+        yield Fault("near_duplicate", f"has no use with `duplicates: {params.duplicates}`", "`duplicates: near` or `near_question`")
     if params.weights and not any(params.weights.values()):
         yield Fault("weights", "are all 0", "a positive weight")
 
@@ -56,10 +70,15 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
     for field, values in (("limits", params.limits), ("weights", params.weights)):
         for name in values.keys() - sets.keys():
             raise StepError(f"`{name}` is no set of this mix", where=field, remedy=f"the sets are {', '.join(sets)}")
-    ctx.progress(0, len(sets), "sets")
+
+    def compared(done: int, total: int) -> None:
+        ctx.check_cancelled()
+        ctx.progress(done, total, "examples")
+
     mixed = mix(
         {name: read_rows(artifact.path / "examples.jsonl") for name, artifact in sets.items()},
         duplicates=params.duplicates, limits=params.limits, weights=params.weights, seed=params.seed,
+        near=0.8 if params.near_duplicate is None else params.near_duplicate, progress=compared,
     )  # fmt: skip
     if not mixed.examples:
         raise StepError("the mix holds no examples", remedy="raise the limits, or give sets that are not empty")
@@ -73,7 +92,7 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
         ctx.log(f"{name}: {count.taken} of {count.given} examples, {count.duplicates} duplicates, {count.left_out} left out")
         if not count.taken and count.given:
             ctx.warn(f"nothing of {name} is in the mix")
-    ctx.progress(len(sets), len(sets), "sets")
+    ctx.progress(len(mixed.examples), len(mixed.examples), "examples")
     ctx.fact("examples", len(mixed.examples))
     ctx.fact("duplicates", sum(count.duplicates for count in mixed.counts.values()))
 

@@ -1,71 +1,129 @@
 from __future__ import annotations
 
+import gzip
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runner.datasets import hub_records, read_records
+from runner.datasets import Table, files, hub_records, read_records
+from runner.datasets.reading import Record
 from runner.errors import InputError, StepError
+from tests.datasets.hub_server import NEW, OLD, hub
 
 ROWS = [{"question": "Q1 ü", "answer": "A, 1"}, {"question": "Q2", "answer": 'say "x"\nand y'}]
 
 
-def write(path: Path, kind: str) -> Path:
+def write(path: Path, kind: str, rows: list[dict[str, Any]] = ROWS) -> Path:
     target = path / f"data.{kind}"
-    if kind == "jsonl":
-        target.write_text("\ufeff" + "\n\n".join(json.dumps(row) for row in ROWS), encoding="utf-8")
+    if kind.startswith("jsonl"):
+        data = ("\ufeff" + "\r\n\n".join(json.dumps(row) for row in rows)).encode()
+        target.write_bytes(gzip.compress(data) if kind.endswith(".gz") else data)
     elif kind == "json":
-        target.write_text(json.dumps(ROWS), encoding="utf-8")
+        target.write_text("\ufeff" + json.dumps(rows), encoding="utf-8")
     elif kind == "parquet":
         import pyarrow
         from pyarrow import parquet
 
-        parquet.write_table(pyarrow.Table.from_pylist(ROWS), target)
+        parquet.write_table(pyarrow.Table.from_pylist(rows), target)
+    elif kind == "xlsx":
+        from openpyxl import Workbook
+
+        book = Workbook()
+        for row in [list(rows[0]), *([*row.values()] for row in rows)]:
+            book.active.append(row)
+        book.save(target)
     else:
         import csv
 
-        with target.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, ["question", "answer"], delimiter={"csv": ",", "tsv": "\t"}[kind])
+        with target.open("w", encoding="utf-8-sig", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]), delimiter={"csv": ",", "tsv": "\t"}[kind])
             writer.writeheader()
-            writer.writerows(ROWS)
+            writer.writerows(rows)
     return target
 
 
-@pytest.mark.parametrize("kind", ["jsonl", "json", "csv", "tsv", "parquet"])
+def read(path: Path, **options: Any) -> list[dict[str, Any]]:
+    found = list(read_records(path, **options))
+    assert all(not record.fault and record.file == str(path) for record in found)
+    return [record.columns for record in found]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "jsonl.gz", "json", "csv", "tsv", "parquet", "xlsx"])
 def test_every_format_gives_the_same_records(tmp_path: Path, kind: str) -> None:
-    assert [record for _, record in read_records(write(tmp_path, kind))] == ROWS
+    assert read(write(tmp_path, kind)) == ROWS
 
 
-def test_places_are_those_of_the_file(tmp_path: Path) -> None:
-    assert [place for place, _ in read_records(write(tmp_path, "jsonl"))] == ["line 1", "line 3"]
-    assert [place for place, _ in read_records(write(tmp_path, "csv"))] == ["line 2", "line 4"]
-    assert [place for place, _ in read_records(write(tmp_path, "parquet"))] == ["row 1", "row 2"]
+@pytest.mark.parametrize(
+    ("kind", "places"),
+    [("jsonl", ["line 1", "line 3"]), ("csv", ["line 2", "line 3"]), ("parquet", ["row 1", "row 2"]), ("json", ["row 1", "row 2"]),
+     ("xlsx", ["sheet Sheet, row 2", "sheet Sheet, row 3"])],
+)  # fmt: skip
+def test_places_are_those_of_the_file(tmp_path: Path, kind: str, places: list[str]) -> None:
+    assert [record.place for record in read_records(write(tmp_path, kind))] == places
 
 
-def test_records_inside_of_json(tmp_path: Path) -> None:
+def test_records_of_json_are_placed_as_jq_finds_them(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
-    path.write_text(json.dumps({"meta": 1, "data": {"rows": ROWS}}))
-    assert [record for _, record in read_records(path, records="data.rows")] == ROWS
     path.write_text(json.dumps({"a": {"q": 1}, "b": {"q": 2}}))
-    assert [record for _, record in read_records(path)] == [{"id": "a", "q": 1}, {"id": "b", "q": 2}]
+    assert [(r.place, r.columns) for r in read_records(path)] == [("row 1, a", {"id": "a", "q": 1}), ("row 2, b", {"id": "b", "q": 2})]
+    path.write_text(json.dumps({"data": [{"rows": ROWS}]}))
+    assert [record.place for record in read_records(path, records="data.rows")] == ["row 1, data[0].rows[0]", "row 2, data[0].rows[1]"]
+
+
+def test_what_json_does_not_have_is_null(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"a": NaN, "b": [-Infinity, 1e999], "c": 1.5}\n')
+    assert read(path) == [{"a": None, "b": [None, None], "c": 1.5}]
+
+
+def test_rows_broken_by_themselves_are_records_with_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MAX_LINE", 100)
+    path = tmp_path / "x.jsonl"
+    big = b'{"a": "' + b"x" * 300 + b'"}'
+    path.write_bytes(b"\n".join([b'{"a": ', b"[1]", b'{"a": "\xe9"}', big, b"[" * 90, b"1" * 99, b'{"a": 1}', b""]))
+    assert [(record.place, record.columns, record.fault) for record in read_records(path)] == [
+        ("line 1", {}, "it is not valid JSON: Expecting value, column 7"),
+        ("line 2", {}, "it is a list where a map of columns should be"),
+        ("line 3", {}, "it is not valid JSON: not UTF-8: byte 0xe9"),
+        ("line 4", {}, "it is longer than 64 MiB"),
+        ("line 5", {}, "it is not valid JSON: Expecting value, column 91"),
+        ("line 6", {}, "it is a number where a map of columns should be"),
+        ("line 7", {"a": 1}, ""),
+    ]
+
+
+def test_numbers_and_brackets_without_end_are_no_tracebacks(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b"[" * 100_000 + b"\n" + b"1" * 10_000)
+    assert [record.fault for record in read_records(path)] == [
+        "it is not valid JSON: nested too deep",
+        "it is not valid JSON: Exceeds the limit (4300 digits) for integer string conversion: value has 10000 digits; "
+        "use sys.set_int_max_str_digits() to increase the limit",
+    ]
 
 
 ERRORS: list[tuple[str, bytes, dict[str, Any], str]] = [
-    ("x.jsonl", b'{"a": 1}\n{"a": \n', {}, "x.jsonl, line 2, column 7: not valid JSON: Expecting value\n"
+    ("x.json", b'[{"a": 1},\n {"a": \n', {}, "x.json, line 3: not valid JSON: Expecting value, column 1\n"
      "  mend it, or give the file the extension of its format"),
-    ("x.jsonl", b"[1]\n", {}, "x.jsonl, line 1: is a list where a map of columns should be"),
-    ("x.jsonl", b'{"a": "\xe9"}\n', {}, "x.jsonl, line 1: not UTF-8"),
-    ("x.json", b"[" * 100_000, {}, "x.json: nested too deep"),
-    ("x.json", b'{"a": 1}', {}, "x.json: holds a map where a list of records should be\n  set `records`; the file holds `a`"),
+    ("x.json", b"[" * 100_000, {}, "x.json: not valid JSON: nested too deep\n  mend it, or give the file the extension of its format"),
+    ("x.json", b"", {}, "x.json, line 1: not valid JSON: Expecting value, column 1\n"
+     "  mend it, or give the file the extension of its format"),
+    ("x.json", b'{"a": 1}', {}, "x.json: holds a map where a list of rows should be\n  `records` leads to the rows; there are `a`"),
     ("x.json", b'{"a": 1}', {"records": "b.c"}, "x.json: has no `b.c`: there is no `b`\n  the file holds `a`"),
-    ("x.csv", b"a,b\n1\n", {}, "x.csv, line 2: has 1 cells, the header has 2"),
-    ("x.csv", b"a,a\n1,2\n", {}, "x.csv: has the column `a` twice\n  give every column its own name"),
-    ("x.csv", b'a,b\n"1,2\n', {}, "x.csv, line 2: not a valid table: unexpected end of data"),
-    ("x.csv", b"a\n\xe9\n", {}, "x.csv: not UTF-8: byte 0xe9\n  convert it to UTF-8"),
+    ("x.json", b'{"a": {"d": 1}}', {"records": "a.c"}, "x.json: has no `a.c`: there is no `c`\n  there are `d`"),
     ("x.csv", b"a\n1\n", {"records": "a"}, "x.csv: `records` is a path inside of a .json file\n  leave `records` out"),
-    ("x.xlsx", b"", {}, "x.xlsx: has no known extension: .csv, .json, .jsonl, .parquet, .tsv\n  name a file in one of these formats"),
+    ("x.json", b"[]", {"table": Table(header=2)}, "x.json: `table` describes .csv, .tsv and .xlsx files\n  leave `table` out"),
+    ("x.txt", b"", {}, "x.txt: has no known extension: .csv, .json, .jsonl, .parquet, .tsv, .xlsx\n  name a file in one of these formats"),
+    ("x.parquet.gz", b"", {}, "x.parquet.gz: has no known extension: .csv, .json, .jsonl, .parquet, .tsv, .xlsx\n"
+     "  name a file in one of these formats"),
+    ("x.jsonl.gz", b"{}", {}, "x.jsonl.gz: not a valid gzip file: Not a gzipped file (b'{}')\n  pack it again"),
+    ("x.csv.gz", gzip.compress(b"a\n1\n")[:-4], {}, "x.csv.gz: not a valid gzip file: "
+     "Compressed file ended before the end-of-stream marker was reached\n  pack it again"),
 ]  # fmt: skip
 
 
@@ -77,11 +135,12 @@ def test_errors_name_the_file_and_the_place(tmp_path: Path, name: str, data: byt
     assert str(caught.value) == message
 
 
-def test_a_damaged_parquet_file_is_named(tmp_path: Path) -> None:
-    path = write(tmp_path, "parquet")
-    path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(InputError, match=r"data\.parquet: not a valid Parquet file"):
-        list(read_records(path))
+def test_a_file_that_is_not_there_and_one_too_large_for_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"^x\.jsonl: cannot be read: No such file or directory$"):
+        list(read_records(tmp_path / "x.jsonl", "x.jsonl"))
+    monkeypatch.setattr("runner.datasets.reading.MAX_WHOLE", 10)
+    with pytest.raises(InputError, match=r"(?s)JSON is read as a whole.*convert it to \.jsonl"):
+        list(read_records(write(tmp_path, "json")))
 
 
 def test_a_folder_that_datasets_can_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +148,47 @@ def test_a_folder_that_datasets_can_load(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     (tmp_path / "set").mkdir()
-    write(tmp_path / "set", "jsonl")
-    assert [record for _, record in hub_records(str(tmp_path / "set"), None, "train", None)] == ROWS
+    write(tmp_path / "set", "parquet")
+    for streaming in (False, True):
+        found = list(hub_records(str(tmp_path / "set"), None, "train", None, streaming=streaming))
+        assert found == [Record(str(tmp_path / "set"), f"row {number}", row) for number, row in enumerate(ROWS, 1)]
     with pytest.raises(StepError, match=r"(?s)cannot be loaded.*check id, config, split, revision"):
         list(hub_records(str(tmp_path / "set"), None, "nosuch", None))
+
+
+_FROM_HUB = """
+import json, sys
+from itertools import islice
+from runner.datasets import hub_records
+from runner.errors import StepError
+for id, split, revision, streaming in json.load(sys.stdin):
+    try:
+        print(json.dumps([record.columns["question"] for record in islice(hub_records(id, None, split, revision, streaming=streaming), 3)]))
+    except StepError as error:
+        print(json.dumps(str(error).splitlines()[0]))
+"""
+
+
+@pytest.mark.slow
+def test_a_hub_gives_the_revision_asked_for_and_streams_what_is_wanted(tmp_path: Path) -> None:
+    def rows(word: str, number: int) -> bytes:
+        return b"".join(json.dumps({"question": f"{word}{n}", "pad": "x" * 1000}).encode() + b"\n" for n in range(number))
+
+    newest, pinned = {"train.jsonl": rows("new", 3)}, {"train.jsonl": rows("old", 60_000)}
+    wanted = [
+        ("some/set", "train", OLD, True),
+        ("some/set", "nosuch", OLD, True),
+        ("other/set", "train", None, True),
+        ("some/set", "train", "main", False),
+    ]
+    with hub("some/set", {"main": newest, NEW: newest, OLD: pinned}) as here:
+        environment = {**os.environ, "HF_ENDPOINT": here.url, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_TELEMETRY": "1"}
+        command = [sys.executable, "-c", _FROM_HUB]
+        done = subprocess.run(command, input=json.dumps(wanted), env=environment, capture_output=True, text=True, check=True)
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        ["old0", "old1", "old2"],
+        "some/set: the data set cannot be loaded: Bad split: nosuch. Available splits: ['train']",
+        "other/set: the data set cannot be loaded: Dataset 'other/set' doesn't exist on the Hub or cannot be accessed.",
+        ["new0", "new1", "new2"],
+    ]
+    assert 0 < here.sent < len(pinned["train.jsonl"])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.datasets import groups, leakage, near_duplicates, split
+from runner.datasets import groups, split
 from runner.errors import StepError
 
 
@@ -34,6 +34,29 @@ def test_two_parts_are_the_nearest_that_whole_groups_allow(sizes: list[int], sha
     assert abs(len(parts["train"]) - wanted) == pytest.approx(nearest)
     for group in grouped:
         assert len({name for name, chosen in parts.items() if set(group) & set(chosen)}) == 1
+
+
+@given(st.lists(st.integers(1, 30), min_size=3, max_size=7), st.lists(st.integers(1, 20), min_size=3, max_size=4), st.integers(0, 3))
+def test_more_parts_are_the_nearest_there_are(sizes: list[int], weights: list[int], seed: int) -> None:
+    weights = weights[: len(sizes)]
+    shares = {f"part{n}": weight / sum(weights) for n, weight in enumerate(weights)}
+    places = iter(range(sum(sizes)))
+    parts = split([list(itertools.islice(places, size)) for size in sizes], shares, seed)
+
+    def off(found: list[int]) -> float:
+        return sum(abs(size - share * sum(sizes)) for size, share in zip(found, shares.values(), strict=True))
+
+    ways = itertools.product(range(len(shares)), repeat=len(sizes))
+    totals = ([sum(size for size, part in zip(sizes, way, strict=True) if part == n) for n in range(len(shares))] for way in ways)
+    assert off([len(places) for places in parts.values()]) == pytest.approx(min(off(found) for found in totals if min(found) > 0))
+
+
+def test_few_large_groups_are_filled_together() -> None:
+    """One by one, dev takes the 11, after which nothing makes the 21 of test."""
+    sizes = [11, 10, 10, 12, 57]
+    places = iter(range(100))
+    parts = split([list(itertools.islice(places, size)) for size in sizes], {"dev": 0.12, "test": 0.21, "train": 0.67})
+    assert {name: len(found) for name, found in parts.items()} == {"dev": 12, "test": 21, "train": 67}
 
 
 @given(st.lists(st.integers(1, 5), min_size=4, max_size=12), st.integers(0, 3))
@@ -64,41 +87,6 @@ def test_too_few_groups_are_an_error_that_says_what_to_do() -> None:
     with pytest.raises(StepError) as caught:
         split(groups([example(n, "only") for n in range(9)]), {"train": 0.9, "test": 0.1})
     assert str(caught.value) == (
-        "parts: 1 group of examples that share no document cannot fill 2 parts\n"
+        "parts: 1 group of examples that must stay together cannot fill 2 parts\n"
         "  add documents, ask for fewer parts, or set `group_by: none` (test questions then come from training documents)"
     )
-
-
-def test_leakage_by_document_question_and_near_question() -> None:
-    here = [
-        example(0, "a"),
-        example(1, question="What is the rank of LoRA?"),
-        example(2, question="How large is the key-value cache of a model with 36 layers?"),
-        example(3, question="Something that stands alone entirely."),
-    ]
-    there = [
-        example(10, "b", "a"),
-        example(11, question="what is the rank of lora"),
-        example(12, question="How large is the key-value cache of a model with 48 layers?"),
-    ]
-    found = leakage(here, there)
-    assert (found.document, found.question, found.near_question, found.any) == (0.25, 0.25, 0.5, 0.75)
-    assert found.pairs == [("e0", "e10", "document"), ("e1", "e11", "question"), ("e2", "e12", "near_question")]
-    assert leakage(here, there, near=0.99).near_question == 0.25
-    assert leakage(here, []).any == 0
-
-
-@given(
-    st.lists(st.text(alphabet="abc ", min_size=1, max_size=14), max_size=8),
-    st.lists(st.text(alphabet="abc ", min_size=1, max_size=14), max_size=8),
-    st.sampled_from([0.3, 0.5, 0.8, 1.0]),
-)
-def test_near_duplicates_are_those_of_comparing_all(texts: list[str], others: list[str], near: float) -> None:
-    from runner.datasets.leakage import _grams
-
-    expected = {
-        n: next(m for m, b in enumerate(others) if len(_grams(a) & _grams(b)) >= near * len(_grams(a) | _grams(b)))
-        for n, a in enumerate(texts)
-        if any(len(_grams(a) & _grams(b)) >= near * len(_grams(a) | _grams(b)) for b in others)
-    }
-    assert dict(near_duplicates(texts, others, near)) == expected

@@ -21,6 +21,19 @@ SETS = {
     "manual": [row(f"m{n}") for n in range(4)],
     "synthetic": [row(f"s{n}") for n in range(10)] + [row("M1", "A."), row("m2"), row("m3", "other")],
 }
+#: What only a search for near-duplicates finds: another answer, and nearly the same question.
+NEAR = {
+    **SETS,
+    "nearly": [
+        row(
+            "Which optimiser did the authors of the paper choose for the second round of fine-tuning", "Adam, with a warm-up of 500 steps."
+        ),
+        row("Which optimizer did the authors of the paper choose for the second round of fine-tuning", "None."),
+        row(
+            "Which optimiser did the authors of the paper choose for the second round of fine-tuning?", "Adam, with a warmup of 500 steps."
+        ),
+    ],
+}
 
 
 def run(
@@ -40,7 +53,8 @@ def run(
 
 #: A field of Params -> settings that must all give different mixes.
 CASES: dict[str, list[dict[str, Any]]] = {
-    "duplicates": [{"duplicates": value} for value in ("keep", "exact", "normalised", "question")],
+    "duplicates": [{"duplicates": value} for value in ("keep", "exact", "normalised", "question", "near", "near_question")],
+    "near_duplicate": [{"duplicates": "near_question", "near_duplicate": value} for value in (0.5, 0.95)],
     "limits": [{}, {"limits": {"synthetic": 3}}],
     "weights": [{}, {"weights": {"manual": 0.8, "synthetic": 0.2}}],
     "seed": [{"limits": {"synthetic": 3}}, {"limits": {"synthetic": 3}, "seed": 1}],
@@ -50,7 +64,7 @@ PROVED: set[str] = set(CASES)
 
 @pytest.mark.parametrize("field", CASES)
 def test_every_field_changes_the_mix(tmp_path: Path, field: str) -> None:
-    found = [tuple(run(tmp_path, **params)[0]) for params in CASES[field]]
+    found = [tuple(run(tmp_path, NEAR, **params)[0]) for params in CASES[field]]
     assert len(set(found)) == len(found)
 
 
@@ -89,3 +103,9 @@ def test_outputs_and_arms_of_one_step_are_sets_of_their_own(tmp_path: Path) -> N
         artifact(tmp_path / "main", "examples", step="qa", axes={"teacher": "b"}),
     ]
     assert list(mix._names(made)) == ["splits.train", "splits.test", "qa", "qa[teacher=b]"]
+
+
+def test_a_threshold_without_a_search_is_refused() -> None:
+    (fault,) = mix.check(msgspec.convert({"near_duplicate": 0.9}, mix.Params), {})
+    assert (fault.path, fault.found) == ("near_duplicate", "has no use with `duplicates: normalised`")
+    assert not list(mix.check(msgspec.convert({"near_duplicate": 0.9, "duplicates": "near"}, mix.Params), {}))
