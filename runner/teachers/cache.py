@@ -1,8 +1,12 @@
 """The record of every answer that a teacher gave, shared by all recipes and runs that use one folder.
 
-Each process appends to a journal file of its own, one JSON object a line, written through to the system at once and locked
-for as long as the process lives. So a killed process leaves at most a partial last line, which readers drop; and a call that was
-asked, is not answered, and stands in a journal that nobody locks any more is known to be lost.
+Each process appends to a journal file of its own, one JSON object a line, handed to the system at once and locked for as long as
+the process lives. So a killed process leaves at most a partial last line, which readers drop; and a call that was asked, is not
+answered, and stands in a journal that nobody locks any more is known to be lost. Journals are flushed to the disk once a second and
+when they are closed: a power cut costs the answers of the last second. What dead processes left is merged now and then
+(:mod:`runner.teachers.merging`).
+
+In memory stands only where each answer lies: about 350 bytes an answer.
 """
 
 from __future__ import annotations
@@ -12,68 +16,98 @@ import json
 import os
 import secrets
 import threading
+import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from runner.errors import StepError
 from runner.teachers.interface import Reply
+from runner.teachers.merging import Head, head_of, merge, names
+
+#: Seconds between two flushes to the disk.
+FLUSH = 1.0
+#: Journals of dead processes that are too many: opening the record merges them.
+MANY = 16
 
 
-@dataclass
+class _Place(NamedTuple):
+    """Where an answer lies. The smallest call counts, so that all readers take the same one of several."""
+
+    call: bytes
+    journal: _Journal
+    offset: int
+
+
+@dataclass(eq=False)
 class _Journal:
-    """A file as far as it has been read. ``open`` holds the asks in it that have no end yet, by call id."""
+    """A file, and the bytes of it that have been read."""
 
     path: Path
     read: int = 0
-    open: dict[str, str] = field(default_factory=dict)  # call -> key
+
+    def __lt__(self, other: _Journal) -> bool:
+        return self.path.name < other.path.name
 
 
 class AnswerCache:
     """Answers by key (:func:`runner.teachers.interface.answer_key`). Safe under threads, processes and SIGKILL.
 
-    ``damaged`` counts complete lines that could not be read; they are misses.
+    ``damaged`` counts complete lines that could not be read; they are misses. With ``write=False`` the folder is only read, and need
+    not exist.
     """
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, folder: Path, *, write: bool = True) -> None:
         self.folder = folder
         self.damaged = 0
+        self._write_down = write
         self._journals: dict[str, _Journal] = {}
-        self._answers: dict[str, dict[str, tuple[str, int]]] = {}  # key -> call -> (file name, offset of the line)
-        self._forgotten: set[str] = set()  # calls
-        self._own: int | None = None
-        self._name = f"{os.getpid()}-{secrets.token_hex(4)}.jsonl"
+        self._answers: dict[bytes, tuple[_Place, ...]] = {}
+        self._open: dict[bytes, tuple[bytes, _Journal]] = {}  # call -> key and place of an ask that has no end yet
+        self._forgotten: set[bytes] = set()  # calls, answered or lost, that count no more
         self._lock = threading.RLock()
+        self._flushing = threading.Lock()
+        self._name = _fresh()
+        self._own: int | None = None
+        self._size = 0  # of the own journal
+        self._flushed = time.monotonic()
+        if write:
+            folder.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):  # a full disk is to be told when an answer is in danger
+                self.damaged += merge(folder, MANY)
         self.refresh()
 
     def refresh(self) -> None:
         """Read what this and other processes have added since the last look."""
         with self._lock:
-            for path in sorted(self.folder.glob("*.jsonl")):
-                journal = self._journals.setdefault(path.name, _Journal(path))
-                if path.stat().st_size > journal.read:
-                    self._read(journal)
+            while not self._read_all():
+                pass  # journals were merged while we read
 
     def get(self, key: str) -> Reply | None:
         """The recorded reply, or None. With several, always the same one."""
         with self._lock:
-            found = sorted(place for call, place in self._answers.get(key, {}).items() if call not in self._forgotten)
-            if not found:
-                return None
-            name, offset = found[0]
-            with (self.folder / name).open("rb") as file:
-                file.seek(offset)
-                return Reply(**json.loads(file.readline())["reply"])
+            while True:
+                places = self._answers.get(bytes.fromhex(key), ())
+                place = min((place for place in places if place.call not in self._forgotten), default=None)
+                if place is None:
+                    return None
+                try:
+                    return self._reply(place)
+                except FileNotFoundError:  # merged into another
+                    self._drop(place.journal)
+                    self.refresh()
 
-    def asked(self, key: str, **about: Any) -> str:
-        """Record that a call goes out; ``about`` (the prompt, the model) is kept with it. Returns the call's id."""
+    def asked(self, key: str) -> str:
+        """Record that a call goes out. Returns its id."""
         call = secrets.token_hex(8)
-        self._write({"event": "asked", "call": call, "key": key, **about})
+        self._write({"event": "asked", "call": call, "key": key})
         return call
 
-    def answered(self, call: str, key: str, reply: Reply) -> None:
-        self._write({"event": "answered", "call": call, "key": key, "reply": reply.as_dict()})
+    def answered(self, call: str, key: str, reply: Reply, **about: Any) -> None:
+        """Record the answer; ``about`` (the prompt, the model) is kept with it."""
+        self._write({"event": "answered", "call": call, "key": key, "reply": reply.as_dict(), **about})
 
     def failed(self, call: str, key: str, why: str) -> None:
         """The call ended without an answer."""
@@ -83,34 +117,84 @@ class AnswerCache:
         """Drop the answers recorded so far, so that these are asked again."""
         with self._lock:
             for key in keys:
-                for call in self._answers.get(key, {}).keys() - self._forgotten:
-                    self._write({"event": "forgotten", "call": call, "key": key})
+                for place in self._answers.get(bytes.fromhex(key), ()):
+                    if place.call not in self._forgotten:
+                        self._write({"event": "forgotten", "call": place.call.hex(), "key": key})
 
-    def lost(self, key: str) -> int:
-        """Calls with this key that were in flight when their process died."""
+    def lost(self, key: str) -> list[str]:
+        """Calls with this key that were in flight when their process died, and that nobody has been told of (:meth:`told`)."""
+        wanted = bytes.fromhex(key)
         with self._lock:
-            return sum(
-                list(journal.open.values()).count(key)
-                for journal in self._journals.values()
-                if key in journal.open.values() and not self._alive(journal)
-            )
+            same = [(call, journal) for call, (asked, journal) in self._open.items() if asked == wanted and call not in self._forgotten]
+            return [call.hex() for call, journal in same if not self._alive(journal)]
+
+    def told(self, key: str, calls: Iterable[str]) -> None:
+        """Do not count these lost calls again."""
+        for call in calls:
+            self._write({"event": "forgotten", "call": call, "key": key})
 
     def close(self) -> None:
-        with self._lock:
+        """Flush and let go of the own journal. What is recorded after that begins another one."""
+        with self._flushing, self._lock:
             if self._own is not None:
+                os.fsync(self._own)
                 os.close(self._own)
-                self._own = None
+                self._own, self._name, self._size = None, _fresh(), 0
 
     def _write(self, record: dict[str, Any]) -> None:
+        if not self._write_down:
+            return
         line = json.dumps(record, sort_keys=True).encode() + b"\n"  # ASCII: lone surrogates must not break the journal
         with self._lock:
-            if self._own is None:
-                self._own = os.open(self.folder / self._name, os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o644)
-                fcntl.flock(self._own, fcntl.LOCK_EX)
+            try:
+                self._append(line)
+            except OSError as error:
+                raise StepError(
+                    f"the record of answers cannot be written: {error.strerror} ({self.folder.name})",
+                    remedy="free some space and run again; what was recorded before is kept",
+                ) from None
+            journal = self._journals.setdefault(self._name, _Journal(self.folder / self._name))
+            self._take(journal, Head(record["event"], record["call"], record["key"]), self._size)
+            self._size += len(line)
+            journal.read = self._size
+        self._flush()
+
+    def _append(self, line: bytes) -> None:
+        if self._own is None:
+            aside = self.folder / f".{self._name}"
+            self._own = os.open(aside, os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+            fcntl.flock(self._own, fcntl.LOCK_EX)
+            aside.rename(self.folder / self._name)  # nobody sees it unlocked, and takes it for a dead one's
+        try:
             written = 0
             while written < len(line):
                 written += os.write(self._own, line[written:])
-            self.refresh()
+        except OSError:
+            os.ftruncate(self._own, self._size)  # half a line would spoil the next one
+            raise
+
+    def _flush(self) -> None:
+        """To the disk, at most once a second and by one thread, while the others go on."""
+        if time.monotonic() - self._flushed < FLUSH or not self._flushing.acquire(blocking=False):
+            return
+        try:
+            self._flushed = time.monotonic()
+            if self._own is not None:
+                os.fdatasync(self._own)
+        finally:
+            self._flushing.release()
+
+    def _read_all(self) -> bool:
+        """Read what is new. False when a journal is gone meanwhile: what it held stands in another."""
+        for name, size in sorted(names(self.folder).items()):
+            journal = self._journals.setdefault(name, _Journal(self.folder / name))
+            if size > journal.read:
+                try:
+                    self._read(journal)
+                except FileNotFoundError:
+                    del self._journals[name]
+                    return False
+        return True
 
     def _read(self, journal: _Journal) -> None:
         with journal.path.open("rb") as file:
@@ -120,26 +204,46 @@ class AnswerCache:
                     break  # still being written, or the last words of a killed process
                 offset, journal.read = journal.read, journal.read + len(line)
                 try:
-                    record = json.loads(line)
-                    event, call, key = record["event"], record["call"], record["key"]
-                except (ValueError, KeyError, TypeError):
+                    self._take(journal, head_of(line), offset)
+                except ValueError:
                     self.damaged += 1
-                    continue
-                if event == "asked":
-                    journal.open[call] = key
-                elif event == "forgotten":
-                    self._forgotten.add(call)
-                else:
-                    journal.open.pop(call, None)
-                    if event == "answered":
-                        self._answers.setdefault(key, {})[call] = (journal.path.name, offset)
+
+    def _take(self, journal: _Journal, head: Head, offset: int) -> None:
+        call, key = bytes.fromhex(head.call), bytes.fromhex(head.key)
+        if head.event == "asked":
+            self._open[call] = key, journal
+        elif head.event == "forgotten":
+            self._forgotten.add(call)
+        else:
+            self._open.pop(call, None)
+            if head.event == "answered":
+                others = tuple(place for place in self._answers.get(key, ()) if place.call != call)
+                self._answers[key] = (*others, _Place(call, journal, offset))
+
+    def _reply(self, place: _Place) -> Reply:
+        with place.journal.path.open("rb") as file:
+            file.seek(place.offset)
+            return Reply(**json.loads(file.readline())["reply"])
+
+    def _drop(self, gone: _Journal) -> None:
+        """Forget what was read from a journal that is no more; what it held stands in another."""
+        self._journals.pop(gone.path.name, None)
+        kept = {key: tuple(place for place in places if place.journal is not gone) for key, places in self._answers.items()}
+        self._answers = {key: places for key, places in kept.items() if places}
 
     def _alive(self, journal: _Journal) -> bool:
         if journal.path.name == self._name:
             return True
-        with journal.path.open("rb") as file:
-            try:
+        try:
+            with journal.path.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
-                return True
+        except FileNotFoundError:
             return False
+        except OSError:
+            return True
+        return False
+
+
+def _fresh() -> str:
+    """A name that no other journal has."""
+    return f"{os.getpid()}-{secrets.token_hex(8)}.jsonl"

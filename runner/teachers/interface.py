@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 from runner.teachers.tasks import Task
 
 #: Why a reply ended. Everything but ``stop`` is a rejection; see :func:`runner.teachers.tasks.read`.
-Finish = Literal["stop", "length", "safety", "recitation", "blocked", "secret"]
+Finish = Literal["stop", "length", "safety", "recitation", "blocked", "secret", "too-long"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Reply:
     """What came back, as it came: judged by :func:`runner.teachers.tasks.read`, never trusted before that.
 
     ``model`` is the version that the provider reports, ``detail`` its words on a blocked reply. Tokens are the provider's count.
+    ``seconds`` is what the call took; whoever makes it fills that in, not the teacher.
     """
 
     text: str
@@ -42,6 +43,7 @@ class Reply:
     tokens_in: int = 0
     tokens_out: int = 0
     detail: str = ""
+    seconds: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -64,12 +66,20 @@ class Teacher(Protocol):
     provider: str
     model: str
     generation: Mapping[str, Any]  # everything besides the prompt that shapes an answer; part of the answer's key
-    remote: bool  # answers cost time and money: they are recorded, and never asked for twice
+    recorded: bool  # answers cost time or money: they are kept on record, and never asked for twice
 
     def ask(self, request: Request) -> Reply: ...
 
 
 def answer_key(teacher: Teacher, request: Request) -> str:
     """SHA-256 of what determines an answer: provider, model, generation parameters, reply form, prompt bytes, sample index."""
-    parts = [teacher.provider, teacher.model, dict(teacher.generation), request.task.schema(), request.prompt, request.sample]
+    return _digest([teacher.provider, teacher.model, dict(teacher.generation), request.task.schema(), request.prompt, request.sample])
+
+
+def request_digest(request: Request) -> str:
+    """SHA-256 of what is asked, whoever is asked: reply form, prompt bytes, sample index. Recorded answers are replayed by it."""
+    return _digest([request.task.schema(), request.prompt, request.sample])
+
+
+def _digest(parts: list[Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, allow_nan=False).encode()).hexdigest()

@@ -5,12 +5,13 @@ What changes an answer is a setting of the teacher; what does not (keys, limits,
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from runner import contract
-from runner.contract import Struct, doc
+from runner.contract import Fault, Struct, doc
 
 Temperature = Annotated[float, Meta(ge=0, le=2)] | None
 Share = Annotated[float, Meta(gt=0, le=1)] | None
@@ -57,11 +58,11 @@ class Local(Struct, tag_field="provider", tag="local"):
     """A model on this machine: a GGUF through llama.cpp, or a folder or hub id in Hugging Face form through transformers."""
 
     path: Annotated[str | None, doc("a .gguf file, or a folder with a model in Hugging Face form")] = None
-    id: Annotated[str | None, doc("a model on the hub, instead of `path`")] = None
+    id: Annotated[str | None, doc("a model on the hub, instead of `path`: its safetensors, fetched into the hub's own cache")] = None
     revision: Annotated[str | None, doc("the hub's revision of that model; null: the one in the recipe's lock file")] = None
     temperature: Annotated[float, doc("0 takes the likeliest token always (greedy); above it tokens are drawn", ge=0, le=2)] = 0.0
     top_p: Annotated[float, doc("draw from the likeliest tokens that make up this probability; needs a temperature", gt=0, le=1)] = 1.0
-    seed: Annotated[int, doc("seed of the draws; each request and sample index draws its own", ge=0)] = 0
+    seed: Annotated[int, doc("seed of the draws, each request and sample index draws its own; needs a temperature", ge=0)] = 0
     max_output_tokens: Annotated[int, doc("longest reply; a reply that reaches it is rejected as truncated", unit="tokens", ge=1)] = 1024
     context_window: Annotated[
         Annotated[int, Meta(ge=1)] | None,
@@ -83,12 +84,12 @@ Teacher = Extractive | GoogleGenerativeAI | Gemini | OpenAI | Local | Replay
 class Calls(contract.Resources):
     """How a teacher is called. No part of a key: none of it changes an answer."""
 
-    concurrency: Annotated[int, doc("calls at a time", ge=1, le=256)] = 4
+    concurrency: Annotated[int, doc("calls at a time; a local model answers one after the other", ge=1, le=256)] = 4
     retries: Annotated[int, doc("further tries of a call that failed for a passing reason", ge=0, le=100)] = 5
     backoff: Annotated[
         float, doc("wait before the first further try, doubled each time, unless the server names one", unit="seconds", gt=0)
     ] = 1.0
-    request_timeout: Annotated[float, doc("wait for one answer", unit="seconds", gt=0)] = 120.0
+    request_timeout: Annotated[float, doc("wait for one answer of a server", unit="seconds", gt=0)] = 120.0
     requests_per_minute: Annotated[float, doc("calls that may start in a minute; 0: no limit", ge=0)] = 0
     tokens_per_minute: Annotated[float, doc("tokens of prompts and replies in a minute; 0: no limit", unit="tokens", ge=0)] = 0
     api_key_env: Annotated[
@@ -115,3 +116,25 @@ class Calls(contract.Resources):
         Annotated[float, Meta(ge=0)] | None,
         doc("money that this step may spend in one run, after which it stops; needs both prices", unit="money"),
     ] = None
+
+
+def faults(teacher: Teacher, field: str = "teacher") -> Iterator[Fault]:
+    """Settings that contradict each other, for a step kind's ``check``; ``field`` is where the teacher stands in its Params."""
+    if not isinstance(teacher, Local):
+        return
+    if (teacher.path is None) == (teacher.id is None):
+        yield Fault(
+            field, "a local teacher is named by `path` or by `id`, by exactly one of them", "path: FOLDER_OR_GGUF, or id: OWNER/MODEL"
+        )
+    if teacher.revision is not None and teacher.id is None:
+        yield Fault(f"{field}.revision", "there is no `id` that it could belong to", "an id, or no such key")
+    if teacher.temperature == 0:
+        for name, unset in (("top_p", 1.0), ("seed", 0)):
+            if getattr(teacher, name) != unset:
+                yield Fault(f"{field}.{name}", "nothing is drawn at temperature 0", "a temperature, or no such key")
+    if teacher.context_window is not None and teacher.context_window <= teacher.max_output_tokens:
+        yield Fault(
+            f"{field}.context_window",
+            f"{teacher.context_window} tokens leave no room for a prompt beside max_output_tokens {teacher.max_output_tokens}",
+            "a longer window, or fewer max_output_tokens",
+        )

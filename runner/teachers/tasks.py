@@ -1,6 +1,7 @@
 """The tasks that a teacher can be given, the forms of their replies, and the judge that reads a reply.
 
-A reply is one JSON object of a fixed form. Whatever is not exactly that is a :class:`Rejected` with its reason: nothing is repaired.
+A reply is one JSON object of a fixed form. What stands around the object is taken away (:func:`runner.teachers.decoding.unwrap`); whatever
+is not exactly of that form is a :class:`Rejected` with its reason, and nothing is guessed at.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from runner.teachers.decoding import Rejected, decode, schema_of
 if TYPE_CHECKING:
     from runner.teachers.interface import Reply
 
-QuestionType = Literal["definition", "factual", "numeric", "reason", "procedure", "comparison", "multi-step"]
+QuestionType = Literal["definition", "factual", "numeric", "procedure", "analytical", "comparative", "hypothetical", "multi-hop"]
+#: What follows only from statements in two places: two chunks, or two parts of one document.
+MULTI_HOP: QuestionType = "multi-hop"
 QUESTION_TYPES: tuple[str, ...] = get_args(QuestionType)
 
 Text = Annotated[str, msgspec.Meta(pattern=r"\S")]
@@ -26,9 +29,11 @@ class _Form(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Pair(_Form, frozen=True):
+    """``quotes`` are the passages that prove the answer: one, and for a multi-hop pair two or more from different places."""
+
     question: Text
     answer: Text
-    quote: Text
+    quotes: Annotated[list[Text], msgspec.Meta(min_length=1)]
     type: QuestionType
 
 
@@ -59,11 +64,15 @@ class _Questions(_Form, frozen=True):
 
 @dataclass(frozen=True)
 class WritePairs:
-    """Write one question-answer pair per entry of ``types`` about ``text``; ``title`` names the document."""
+    """Write one question-answer pair per entry of ``types`` about ``text``; ``title`` names the document.
+
+    ``asked`` holds the questions that were asked about this text before, and are not to be asked again.
+    """
 
     text: str
     types: tuple[str, ...]
     title: str = ""
+    asked: tuple[str, ...] = ()
 
     def schema(self) -> dict[str, Any]:
         return schema_of(_Pairs)
@@ -74,12 +83,29 @@ class WritePairs:
 
 
 @dataclass(frozen=True)
+class WriteMultiHop:
+    """Write ``count`` pairs of type multi-hop, each of which needs two or more of ``texts``."""
+
+    texts: tuple[str, ...]
+    count: int
+    asked: tuple[str, ...] = ()
+
+    def schema(self) -> dict[str, Any]:
+        return schema_of(_Pairs)
+
+    def read(self, text: str) -> list[Pair]:
+        """The pairs, at most as many as were asked for. Whether a pair needs two texts is seen when its quotes are looked up."""
+        return [msgspec.structs.replace(pair, type=MULTI_HOP) for pair in decode(text, _Pairs).pairs[: self.count]]
+
+
+@dataclass(frozen=True)
 class WriteQuestions:
-    """Write one question per entry of ``types`` that ``text`` answers."""
+    """Write one question per entry of ``types`` that ``text`` answers; ``asked`` as for pairs."""
 
     text: str
     types: tuple[str, ...]
     title: str = ""
+    asked: tuple[str, ...] = ()
 
     def schema(self) -> dict[str, Any]:
         return schema_of(_Questions)
@@ -127,7 +153,7 @@ class Grade:
         return [decode(text, Score)]
 
 
-Task = WritePairs | WriteQuestions | AnswerFrom | Grade
+Task = WritePairs | WriteMultiHop | WriteQuestions | AnswerFrom | Grade
 Item = Pair | Question | Answer | Score
 
 

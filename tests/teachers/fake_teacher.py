@@ -18,7 +18,7 @@ class FakeTeacher:
     provider: str = "fake"
     model: str = "fake-1"
     generation: Mapping[str, Any] = field(default_factory=dict)
-    remote: bool = True
+    recorded: bool = True
     asked: list[str] = field(default_factory=list)
 
     def ask(self, request: Request) -> Reply:

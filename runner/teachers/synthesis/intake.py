@@ -9,22 +9,21 @@ from pathlib import Path
 from types import TracebackType
 
 from runner.errors import StepError
-from runner.teachers.synthesis import Row
+from runner.teachers.synthesis.texts import Row
 
 #: Written down, but no fault of the teacher's, and so not counted against the limit.
-_NO_FAULT = "nothing-to-ask"
+_NO_FAULT = ("nothing-to-ask", "duplicate")
 
 
 class Intake:
     """Writes ``examples.jsonl`` and ``rejected.jsonl`` into ``folder`` row by row, and fails once too much is rejected.
 
-    ``wanted`` is the number of pairs hoped for, ``max_rejected`` the share (0 to 1) of rejected ones among all that came.
-    ``on_failure`` runs before the error is raised.
+    ``max_rejected`` is the share (0 to 1) of rejected ones among all pairs that came. ``on_failure`` runs before the error is raised.
     """
 
-    def __init__(self, folder: Path, wanted: int, max_rejected: float, on_failure: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, max_rejected: float, on_failure: Callable[[], None]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.wanted, self.taken = wanted, 0
+        self.taken = self._wanted = self._most = 0
         self.rejected: Counter[str] = Counter()
         self._limit, self._on_failure, self._first = max_rejected, on_failure, ""
         self._examples = (folder / "examples.jsonl").open("w", encoding="utf-8", newline="\n")
@@ -37,6 +36,10 @@ class Intake:
         self._examples.close()
         self._rejections.close()
 
+    def expect(self, wanted: int, most: int) -> None:
+        """``wanted`` pairs are hoped for, and ``most`` can be asked for."""
+        self._wanted, self._most = wanted, most
+
     def put(self, row: Row | None, rejection: Row | None, pairs: int = 1) -> None:
         """Write a row or a rejection; a rejected reply stands for the ``pairs`` that it should have held."""
         if row is not None:
@@ -44,10 +47,11 @@ class Intake:
             self._examples.write(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n")
         if rejection is not None:
             self.rejected[rejection["reason"]] += pairs
-            if rejection["reason"] != _NO_FAULT and not self._first:
+            if rejection["reason"] not in _NO_FAULT and not self._first:
                 self._first = f"{rejection.get('chunk') or rejection['document']}: {rejection['reason']}, {rejection.get('detail', '')}"
             self._rejections.write(json.dumps(rejection, ensure_ascii=False, sort_keys=True) + "\n")
-            if self._faults() > self._limit * self.wanted:
+            faults = self._faults()
+            if faults > self._limit * (faults + min(self._wanted, max(self._most - faults, 0))):
                 self._fail()  # whatever else comes cannot mend it, and costs
 
     def finish(self) -> None:
@@ -56,7 +60,7 @@ class Intake:
             self._fail()
 
     def _faults(self) -> int:
-        return self.rejected.total() - self.rejected[_NO_FAULT]
+        return self.rejected.total() - sum(self.rejected[reason] for reason in _NO_FAULT)
 
     def _fail(self) -> None:
         self._on_failure()

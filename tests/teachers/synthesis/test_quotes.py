@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.teachers.quotes import locate
+from runner.teachers.synthesis.quotes import locate
 
 TEXT = "Intro. The **KV cache** holds 2 × n\nvalues — “per layer” — in bf16.\u00ad Then it\u2019s freed."
 

@@ -27,6 +27,13 @@ _BASES = _words(
     represent require reserve respond restore result retain return reuse reveal reward round run sample save scale schedule
     score search select send separate serve set share show shrink simplify skip slow solve sort specify spend split start stay
     stop store stream subtract suffer suggest sum supply support surpass swap take tell tie track trade train transfer transform
+    adapt address adjust alternate append attach attain block boost branch broadcast bypass cluster comprise conduct confirm
+    constitute construct contribute coordinate dominate emit emphasize enhance enter equal establish evict examine exclude exit
+    expand explain express fail filter finish flush forward fuse gain gather guide highlight host illustrate impose induce inspect
+    invoke isolate join jump label launch lock match monitor move necessitate notify observe obtain pad pass patch persist point
+    pose postpone preload prioritize propagate query recover recompute redirect reflect refine reject release reorder reply report see
+    resemble resolve resume retrieve rotate route satisfy saturate shard shift simulate span specialize speed stabilize submit
+    substitute switch synchronize target terminate test tolerate transmit traverse trigger truncate tune unify unroll wrap
     translate treat turn update use utilize validate vary verify wait waste weigh work write yield
     """
 )
@@ -37,10 +44,17 @@ _NOUNLIKE = _words(
     decreases drops estimates features fixes focuses forces forms groups helps increases issues leads learns limits lists loads
     maps masks matches means measures mixes needs offers overlaps places processes projects ranks records repeats results
     returns rewards rounds runs samples scales schedules scores searches sets shares splits starts stays stops stores streams
+    attaches blocks branches clusters contributes exits filters gains guides hosts joins labels locks monitors moves passes patches
+    points queries reports shards shifts speeds switches targets tests triggers
     sums supplies supports swaps tracks trades trains transfers turns updates uses works yields
     """
 )
 _BASES |= {base[:-3] + "ise" for base in _BASES if base.endswith("ize")}
+#: What follows a plural noun sooner than a verb ("updates to", "changes in"), but for these verbs.
+_AFTER_NOUNS = _words("to in of on from for with as by over into")
+_AFTER_VERBS = frozenset(
+    {("leads", "to"), ("results", "in"), ("focuses", "on"), ("starts", "to"), ("maps", "to"), ("works", "with"), ("points", "to")}
+)
 _IRREGULAR_THIRD = {"have": "has"}
 _PAST = {
     "achieved": "achieve", "adopted": "adopt", "demonstrated": "demonstrate", "employed": "employ", "exceeded": "exceed",
@@ -75,7 +89,7 @@ _NOT_A_SUBJECT = _words(
 _INSIDE_BREAKS = _words(
     """
     that which who whose how what why if when while although because whereas where so but than it they we you there this these
-    those
+    those until unless whether
     """
 )
 _TRAILING_BREAKS = _words("of in on at by with to from for the a an and or as into through per each its their")
@@ -165,7 +179,9 @@ def _finite(lower: list[str], words: list[str], at: int) -> tuple[Literal["be", 
             return None  # a participle: "the model introduced in ..."
         return "verb", _PAST[word], plural_subject, True
     if word in _THIRD:
-        if word in _NOUNLIKE and not _begins_object(lower, words, at + 1):
+        if word in _NOUNLIKE and (
+            not _begins_object(lower, words, at + 1) or (following in _AFTER_NOUNS and (word, following) not in _AFTER_VERBS)
+        ):
             return None
         return "verb", _THIRD[word], False, False
     if word in _BASES and plural_subject and _begins_object(lower, words, at + 1):
@@ -198,7 +214,6 @@ def _begins_object(lower: list[str], words: list[str], at: int) -> bool:
             "less",
             "from",
             "in",
-            "for",
             "as",
             "with",
             "both",
@@ -243,6 +258,25 @@ def has_verb(text: str) -> bool:
     )
 
 
+def lead(sentence: str) -> int:
+    """Where a sentence begins after its connecting words: "However, the router ..."."""
+    found = _LEADS.match(sentence)
+    return found.end() if found else 0
+
+
+def has_second_verb(rest: str) -> bool:
+    """Whether what follows a verb goes on with another: "holds keys and evicts values", "reads one, and the others wait"."""
+    joined = re.search(r"[,;:]|\b(?:and|but|or|so)\b", rest.lower())
+    if joined is None:
+        return False
+    words = re.findall(r"[\w`'’-]+", rest.lower()[joined.end() :])
+    sure = joined[0] in ",;:"  # after a comma a word that may be a noun or a verb is taken for a verb: silence is the lesser harm
+    return any(
+        word in _BE or word in _MODALS or word in ("has", "have") or (word in _THIRD and (sure or at == 0 or word not in _NOUNLIKE))
+        for at, word in enumerate(words)
+    )
+
+
 def is_condition(text: str) -> bool:
     """Whether "If ..." or "When ..." goes on with a whole clause, and not with "set to 1" or "smaller than 0"."""
     words = text.lower().split()[1:]
@@ -264,6 +298,11 @@ def in_question(text: str, plain: frozenset[str] = frozenset()) -> str:
     if known or word in _DETERMINERS or word in ("if", "when", "to"):
         return f"{word} {others}".strip()
     return text
+
+
+def plain_words(text: str) -> frozenset[str]:
+    """Words that a text also writes in lower case, and that are therefore no names."""
+    return frozenset(re.findall(r"(?<![\w-])[a-z][a-z-]+(?![\w-])", text))
 
 
 def _third(base: str) -> str:
