@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from runner.reports import teachers
 from runner.reports.formats import assigned, counted, plain
 from runner.reports.page import Block, Cell, Column, Fold, Heading, Note, Paragraph, Table, Tone
 from runner.reports.record import Made, Run, count_rows, facts
@@ -17,13 +18,16 @@ _LEAKS = {
     "document": "of the examples share a document with another part",
     "question": "have an equal question there",
     "near_question": "have a nearly equal one",
+    "context": "have the same context as one",
+    "shown": "stand in what the model is shown besides",
     "any": "have any of these",
+    "answer": "have a long answer in common with another part, which is not counted",
 }
 _VERDICTS: dict[str, Tone] = {"read": "good", "partly": "warn"}
 
 
 def blocks(run: Run) -> list[Block]:
-    """Documents with the verdict on every file, chunks, and examples by origin and type."""
+    """Documents with the verdict on every file, chunks, examples by origin and type, curation, and what teachers were asked."""
     found: list[Block] = []
     for made in run.made("documents"):
         found.extend(_documents(made))
@@ -40,7 +44,10 @@ def blocks(run: Run) -> list[Block]:
         ]
         found.append(Table([Column("Chunks of"), Column("Number", True), Column("Settings", wide=True)], rows))
     if examples := run.made("examples"):
+        found.extend(_read(examples))
         found.extend(_examples(examples))
+        found.extend(teachers.curated(examples))
+    found.extend(teachers.asked(run))
     return found
 
 
@@ -78,17 +85,47 @@ def _count(value: object) -> Cell:
     return Cell(f"{value:,}", sort=float(value)) if isinstance(value, (int, float)) and value else Cell("–", tone="quiet", sort=-1)
 
 
-def _examples(examples: Sequence[Made]) -> list[Block]:
-    rows, leaks, out = list[list[Cell]](), list[str](), list[list[Cell]]()
+def _read(examples: Sequence[Made]) -> list[Block]:
+    """The files and hub sets that examples were read from: their rows, and what became of them."""
+    rows = []
     for made in examples:
-        origins, types, teachers, number = Counter[str](), Counter[str](), set[str](), 0
+        summary = made.json("dataset.json")
+        filtered = "; ".join(f"{_condition(rule['condition'])}: {rule['left_out']:,}" for rule in summary.get("filter") or [])
+        for number, file in enumerate(summary.get("files") or []):
+            whole = [
+                Cell(f"{summary['left_out']:,}", filtered, sort=summary["left_out"]),
+                Cell(f"{summary['taken']:,}", f"of {summary['usable']:,} usable", sort=summary["taken"]),
+            ]
+            bad = Cell(f"{file['bad']:,}", sort=file["bad"], tone="warn" if file["bad"] else "")
+            rows.append(
+                [Cell(made.label, href=made.link("dataset.json").href), Cell(str(file["file"]), code=True), _count(file["read"]), bad]
+            )
+            rows[-1] += whole if number == 0 else [Cell("–", tone="quiet", sort=-1)] * 2
+    columns = [
+        Column("Data set"),
+        Column("Read from", wide=True),
+        Column("Rows", True),
+        Column("Broken", True),
+        Column("Filtered out", True),
+    ]
+    return [Heading("Data sets"), Table([*columns, Column("Taken", True)], rows)] if rows else []
+
+
+def _condition(condition: Mapping[str, object]) -> str:
+    return f"{condition.get('column')} {assigned({name: value for name, value in condition.items() if name != 'column'})}"
+
+
+def _examples(examples: Sequence[Made]) -> list[Block]:
+    rows, leaks, out, topics = list[list[Cell]](), list[str](), list[list[Cell]](), list[list[Cell]]()
+    for made in examples:
+        origins, types, writers, number = Counter[str](), Counter[str](), set[str](), 0
         for row in made.rows("examples.jsonl"):
             number += 1
             origins[str(row.get("origin") or "unknown")] += 1
             if row.get("type"):
                 types[str(row["type"])] += 1
             if teacher := row.get("teacher"):
-                teachers.add(" ".join(dict.fromkeys(str(teacher[part]) for part in ("provider", "model") if teacher.get(part))))
+                writers.add(" ".join(dict.fromkeys(str(teacher[part]) for part in ("provider", "model") if teacher.get(part))))
         rejected = list(made.rows("rejected.jsonl"))
         left_out = Counter(str(row.get("reason") or "unknown") for row in rejected)
         for given in made.json("mix.json").get("sets") or []:
@@ -99,7 +136,7 @@ def _examples(examples: Sequence[Made]) -> list[Block]:
             [
                 Cell(made.label, href=made.link("examples.jsonl").href),
                 Cell(f"{number:,}", sort=number),
-                Cell(_shares(origins), ", ".join(sorted(teachers - set(origins)))),
+                Cell(_shares(origins), ", ".join(sorted(writers - set(origins)))),
                 Cell(_shares(types)),
                 Cell(
                     f"{left_out.total():,}", _shares(left_out) if left_out else "", sort=left_out.total(), tone="warn" if rejected else ""
@@ -110,8 +147,13 @@ def _examples(examples: Sequence[Made]) -> list[Block]:
         if isinstance(split.get("leakage"), dict):
             leaks.append(
                 _leakage(str(split.get("part") or made.name), split["leakage"], sum(row.get("reason") == "leaks" for row in rejected))
+                + (f"; {counted(split['repeated'], 'question')} nearly repeat another of its own" if split.get("repeated") else "")
             )
-        for row in rejected[:REJECTED]:
+        topics += [
+            [Cell(made.label), Cell(", ".join(map(str, topic.get("terms") or []))), _count(topic.get("examples"))]
+            for topic in split.get("topics") or []
+        ]
+        for row in () if made.json("curation.json") else rejected[:REJECTED]:  # the rules' victims stand with the rules
             words = [str(row[name]) for name in ("reason", "detail") if row.get(name)]
             out.append([Cell(made.label), Cell(str(row.get("question") or row.get("document") or "–")), Cell(": ".join(words))])
     columns = [
@@ -125,12 +167,15 @@ def _examples(examples: Sequence[Made]) -> list[Block]:
     found: list[Block] = [Heading("Examples"), Table(columns, rows)]
     if leaks:
         found.append(Note("What the parts of the split have in common:", "quiet", list(dict.fromkeys(leaks))))
+    if topics:
+        found.append(Fold("Topics of the parts", [Table([Column("Part"), Column("Terms", wide=True), Column("Examples", True)], topics)]))
     if out:
-        more = sum(max(0, count_rows(made.folder / "rejected.jsonl") - REJECTED) for made in examples)
+        listed = [made for made in examples if not made.json("curation.json")]
+        more = sum(max(0, count_rows(made.folder / "rejected.jsonl") - REJECTED) for made in listed)
         table = Table([Column("Examples of"), Column("Question or document", wide=True), Column("Reason", wide=True)], out, left_out=more)
         found.append(Fold("Examples that were left out, and why", [table]))
     instances = {made.instance["id"]: made.instance for made in examples}.values()
-    measured = [[Cell(instance["id"]), Cell("", lines=lines)] for instance in instances if (lines := facts(instance, ()))]
+    measured = [[Cell(instance["id"]), Cell("", lines=lines)] for instance in instances if (lines := facts(instance, teachers.TOLD))]
     if measured:
         found.append(Fold("Measured while the examples were made", [Table([Column("Step"), Column("Facts", wide=True)], measured)]))
     return found
@@ -142,7 +187,7 @@ def _leakage(part: str, measured: Mapping[str, object], dropped: int) -> str:
     if any(shares.values()):
         text = "; ".join(f"{share:.1%} {_LEAKS[kind]}" for kind, share in shares.items())
     else:
-        text = "no shared document, no equal and no nearly equal question" if shares else plain(measured)
+        text = "nothing in common with another part or with what the model is shown besides" if shares else plain(measured)
     text = f"{part}: {text}"
     if dropped:
         text += f", after {counted(dropped, 'example')} with such a question {'was' if dropped == 1 else 'were'} left out"

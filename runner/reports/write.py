@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from runner.reports import answers, claims, data, execution, method, models, retrieval, scores
 from runner.reports.formats import duration
 from runner.reports.page import Block, Cell, Note, Page, Section, Tone
-from runner.reports.record import Run
+from runner.reports.record import Run, fact
 
 if TYPE_CHECKING:
     from jinja2 import BytecodeCache, Environment
@@ -98,21 +98,21 @@ def _notes(run: Run, status: str) -> list[Note]:
     if overlays := run.record.get("overlays"):
         notes.append(Note(f"This run was changed by {' and '.join(overlays)}: its figures are not results of the recipe as it stands."))
     if extractive := _extractive(run):
-        text = "The questions and answers of these steps were copied from the documents by the extractive teacher; "
-        notes.append(Note(text + "no language model wrote them:", "warn", extractive))
+        text = "In these steps the extractive teacher stood in for a language model: it copies sentences from the documents, "
+        notes.append(Note(text + "and compares words where it grades:", "warn", extractive))
     if run.record.get("unpinned"):
         notes.append(Note("Models or data sets of a hub were used without a pinned revision."))
     return notes
 
 
 def _extractive(run: Run) -> list[str]:
-    """The outputs with examples of the extractive teacher, where they were made (their first row says it)."""
-    found = []
+    """The steps that asked the extractive teacher, and those whose stored examples say so (a replay, a step that was stopped)."""
+    found = [str(instance["id"]) for instance in run.instances if str(fact(instance, "teacher")[0]).partition(",")[0] == "extractive"]
     for made in run.made("examples"):
         first = next(made.rows("examples.jsonl"), {})
         if (first.get("teacher") or {}).get("provider") == "extractive" and not run.inputs(made.instance, "examples"):
-            found.append(made.label)
-    return found
+            found.append(str(made.instance["id"]))
+    return list(dict.fromkeys(found))
 
 
 @cache

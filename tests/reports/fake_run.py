@@ -217,8 +217,40 @@ def _data(run: FakeRun) -> None:
         {"main": ("examples", "")},
         files={"main/examples.jsonl": made, "main/rejected.jsonl": rejected},
         inputs={"documents": [("papers", "main")]},
-        facts={"calls": {"value": 124, "unit": "calls"}, "cached": {"value": 60, "unit": "calls"}},
+        facts={
+            "teacher": {"value": "extractive", "unit": ""},
+            "calls": {"value": 124, "unit": "calls"},
+            "cached": {"value": 60, "unit": "calls"},
+        },
         warnings=["4 of 124 answers were rejected: schema 3, duplicate 1", HOSTILE],
+    )
+    read = {"files": [{"file": "recipes/data/manual.jsonl", "read": 14, "bad": 1}], "left_out": 3, "usable": 10, "taken": 10}
+    read["filter"] = [{"condition": {"column": "lang", "one_of": ["en"]}, "left_out": 3}]
+    run.add("manual", "dataset", {"main": ("examples", "")}, files={"main/examples.jsonl": made[:10], "main/dataset.json": read})
+    rules = [("schema", 120, 120, 0), ("language", 120, 97, 2), ("quality", 118, 118, 7)]
+    dropped = [{**made[0], "reason": "language", "detail": "it is in `de` (confidence 0.98)"}] * 2
+    dropped += [{**made[1], "reason": "quality", "detail": f"grade 2: {HOSTILE}"}] * 7
+    graded = {"calls": 110, "cached": 8, "tokens_in": 91_000, "tokens_out": 4_100, "money": 0.0345, "latency_p50": 0.8, "latency_p95": 2.4}
+    run.add(
+        "curated",
+        "curate",
+        {"main": ("examples", "")},
+        files={
+            "main/examples.jsonl": made[:111],
+            "main/rejected.jsonl": dropped,
+            "main/curation.json": {
+                "given": 120,
+                "taken": 111,
+                "rules": [dict(zip(("rule", "given", "checked", "dropped"), rule, strict=True)) for rule in rules],
+            },
+        },
+        inputs={"examples": [("gemini_qa", "main")]},
+        facts={
+            "teacher": {"value": "gemini gemini-3.8-flash", "unit": ""},
+            "retried": {"value": 3, "unit": "calls"},
+            "rejected": {"value": {"malformed": 2, "safety": 1}, "unit": ""},
+            **{name: {"value": value, "unit": ""} for name, value in graded.items()},
+        },
     )
     parts = {"train": (made[:108], 0.9), "test": (made[108:], 0.1)}
     files = {}
@@ -230,11 +262,16 @@ def _data(run: FakeRun) -> None:
             "wanted": share,
             "groups": 7,
             "dropped": int(name == "test"),
+            "repeated": 2 * (name == "test"),
+            "topics": [{"terms": ["attention", "head", "layer"], "examples": len(rows)}],
             "leakage": {
                 "document": 0.0,
+                "context": 0.0,
                 "question": 0.0,
                 "near_question": 0.25 * (name == "test"),
+                "shown": 0.125 * (name == "test"),
                 "any": 0.25 * (name == "test"),
+                "answer": 0.0,
                 "pairs": [],
             },
         }

@@ -178,8 +178,35 @@ def test_examples_that_were_left_out_are_shown(html: str) -> None:
     data = html[html.index('id="data"') : html.index('id="training"')]
     assert "leaks\N{NO-BREAK SPACE}1" in data
     assert "leaks: its question stands in a larger part, as q3" in data
-    assert "train: no shared document, no equal and no nearly equal question</li>" in data
-    assert "25.0% have a nearly equal one; 25.0% have any of these, after 1 example with such a question was left out</li>" in data
+    assert "train: nothing in common with another part or with what the model is shown besides</li>" in data
+    assert "25.0% have a nearly equal one; 0.0% have the same context as one; 12.5% stand in what the model is shown besides;" in data
+    assert "after 1 example with such a question was left out; 2 questions nearly repeat another of its own</li>" in data
+    assert "attention, head, layer" in data
+
+
+def test_curation_names_its_rules_and_some_victims_of_each(html: str, text: str) -> None:
+    assert "111 of 120 examples stay." in html
+    assert "| language | 120 (23 could not be judged) | 2 | 1.7% |" in text
+    assert "| quality | 118 | 7 | 5.9% |" in text
+    victims = html[html.index("Some that each rule dropped") :]
+    assert victims.count("confidence 0.98") == 2
+    assert victims[: victims.index("</table>")].count("grade 2:") == 5
+    assert "2 more" in victims
+
+
+def test_rows_of_a_data_set_are_accounted_for(text: str) -> None:
+    row = next(line for line in text.splitlines() if "recipes/data/manual.jsonl" in line)
+    assert row.endswith("| recipes/data/manual.jsonl | 14 | 1 | 3 (lang one\\_of = en: 3) | 10 (of 10 usable) |")
+
+
+def test_what_teachers_were_asked_and_what_it_cost(text: str) -> None:
+    assert "234 calls, 68 answers from the record; 91,000 tokens in, 4,100 out; 0.0345 in the money of the recipe's prices." in text
+    row = next(line for line in text.splitlines() if line.startswith("| curated | gemini"))
+    assert [cell.strip() for cell in row.split("|")[2:-1]] == [
+        "gemini gemini-3.8-flash", "110 (3 tried again)", "8", "91,000", "4,100", "0.0345",
+        "0.8 s, 95 % within 2.4 s", "3 (malformed 2, safety 1)",
+    ]  # fmt: skip
+    assert "– (no price given)" in next(line for line in text.splitlines() if "| extractive |" in line)
 
 
 def test_warnings_that_say_the_same_stand_once(run_folder: Path) -> None:
