@@ -147,11 +147,13 @@ class Context(Protocol):
     sources: Mapping[str, Sequence[Path]]  # per field of ``sources(params)``: the files, as hashed into the key
     journal: Path  # a folder that outlives a killed attempt at this very key: checkpoints, partial results
     offline: bool
+    preview: int | None  # None in a run; in a preview, how many to do of the items that the kind's PREVIEW names
 
     def prompt(self, file: str) -> Template: ...
 
     def cache(self, name: str) -> Path:
-        """A store-wide folder shared by all recipes and runs."""
+        """A store-wide folder shared by all recipes and runs. Add files of your own there (unfinished ones as ``NAME.part``), and never
+        change one that you find: in a preview these are the store's, while what is added goes nowhere."""
         ...
 
     def artifact(self, ref: str) -> Artifact:
@@ -206,6 +208,8 @@ class StepKind(Protocol):
 
     # optional: Resources: type[Resources]
     # optional: PRELOAD: tuple[str, ...], heavy modules that the forkserver imports ahead
+    # optional: PREVIEW: str, the items that `ctx.preview` counts ("documents"); a kind without it cannot be previewed. A kind that
+    #   must see all of its input (a mix) takes it all, and only as many rows are shown.
     # optional: check(params, upstream: Mapping[str, Sequence[Upstream]]) -> Iterable[Fault]
     # optional: sources(params) -> Mapping[str, Sequence[str]], input files: field -> paths and globs
     # optional: prompts(params) -> Iterable[PromptUse]
@@ -240,6 +244,10 @@ class Kind:
     @property
     def preload(self) -> tuple[str, ...]:
         return getattr(self.module, "PRELOAD", ())
+
+    @property
+    def preview(self) -> str:
+        return getattr(self.module, "PREVIEW", "")
 
     def port(self, name: str) -> Port | None:
         return next((port for port in self.ports if port.name == name), None)

@@ -9,8 +9,9 @@ import typer
 
 from runner.cli.options import Artifacts, Format, Profiles, RecipeFiles, Sets, open_store
 from runner.cli.output import short
-from runner.cli.plan import Force, Offline, Only, Unpinned, Until, show
-from runner.errors import DONE, INTERRUPTED, STEP_FAILED
+from runner.cli.plan import Force, Offline, Only, Unpinned, Until
+from runner.cli.plan import show as show_plan
+from runner.errors import DONE, INTERRUPTED, STEP_FAILED, UsageError
 
 if TYPE_CHECKING:
     from runner.engine import RunResult
@@ -28,6 +29,17 @@ def command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, and run nothing.")] = False,
     unpinned: Unpinned = False,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Steps that may run at the same time.")] = 1,
+    preview: Annotated[
+        int | None,
+        typer.Option(
+            "--preview",
+            min=1,
+            metavar="N",
+            help="With --only: show what the step gives for its first N items, and keep nothing.",
+            show_default=False,
+        ),
+    ] = None,
+    format: Annotated[Format, typer.Option("--format", help="How to print a preview; json: all rows and prompts, in full.")] = Format.text,
     artifacts: Artifacts = None,
 ) -> int:
     """Run recipes; what is in the store already is not run again.
@@ -37,6 +49,14 @@ def command(
     """
     from runner.recipe import load
 
+    if preview is not None:
+        from runner.cli.preview import refuse, show
+
+        refuse(only, recipes, {"--until": bool(until), "--force": bool(force), "--dry-run": dry_run, "--jobs": jobs != 1})
+        recipe = load(recipes[0], profiles=profile, sets=set_)
+        return show(recipe, artifacts, only[0], preview, format, offline=offline, unpinned=unpinned)
+    if format is not Format.text:
+        raise UsageError("--format is how a preview is printed", remedy="--preview N beside it; of a run, `recipe report` tells more")
     loaded = [load(file, profiles=profile, sets=set_) for file in recipes]  # all of them before anything runs
     asked: dict[str, Any] = {"only": only, "until": until, "force": force, "offline": offline, "unpinned": unpinned}
     codes: list[int] = []
@@ -52,7 +72,7 @@ def command(
 def _plan(recipe: Recipe, artifacts: Path | None, asked: dict[str, Any]) -> int:
     from runner.engine import plan
 
-    return show(recipe, plan(recipe, open_store(artifacts, recipe.root), **asked), Format.text)
+    return show_plan(recipe, plan(recipe, open_store(artifacts, recipe.root), **asked), Format.text)
 
 
 def _run(recipe: Recipe, artifacts: Path | None, asked: dict[str, Any], jobs: int) -> int:

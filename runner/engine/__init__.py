@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from runner.engine.events import Event
     from runner.engine.planner import Plan, Planned, plan
+    from runner.engine.previews import Preview, preview
     from runner.engine.reasons import Why, why
     from runner.engine.scheduler import RunResult, run
     from runner.engine.store import Cleaned, Damage, Store
 
-__all__ = ["Cleaned", "Damage", "Event", "Plan", "Planned", "RunResult", "Store", "Why", "plan", "run", "why"]
+__all__ = ["Cleaned", "Damage", "Event", "Plan", "Planned", "Preview", "RunResult", "Store", "Why", "plan", "preview", "run", "why"]
 
 _HOMES = {
     "events": ("Event",),
     "planner": ("Plan", "Planned", "plan"),
+    "previews": ("Preview", "preview"),
     "scheduler": ("RunResult", "run"),
     "store": ("Cleaned", "Damage", "Store"),
     "reasons": ("Why", "why"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import time
@@ -17,6 +18,8 @@ _PAUSE = 0.1  # seconds between two progress events
 
 class WorkerContext:
     """``send`` takes messages to the runner, ``ask`` waits for the answer to a question, ``cancelled`` tells of ^C."""
+
+    preview: int | None = None
 
     def __init__(
         self,
@@ -89,6 +92,47 @@ class WorkerContext:
     def check_cancelled(self) -> None:
         if self._cancelled():
             raise Cancelled("the run was interrupted")
+
+
+class PreviewContext(WorkerContext):
+    """That of a preview: ``folder`` takes the prompts as they are rendered, and whatever the step would add to a cache."""
+
+    def __init__(self, preview: int, folder: Path, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.preview, self._folder = preview, folder
+
+    def prompt(self, file: str) -> Template:
+        return _Kept(super().prompt(file), file, self._folder / "prompts.jsonl")
+
+    def cache(self, name: str) -> Path:
+        """A folder that shows what the cache holds by links, but for what is unfinished (``*.part``), and keeps what is added to itself."""
+        path = self._folder / "cache" / name
+        if not path.exists():
+            path.mkdir(parents=True)
+            shared = self._cache / name
+            for folder, _, files in os.walk(shared):
+                here = path / os.path.relpath(folder, shared)
+                here.mkdir(exist_ok=True)
+                for file in (file for file in files if not file.endswith(".part")):
+                    (here / file).symlink_to(os.path.join(folder, file))
+        return path
+
+
+class _Kept:
+    """A template that writes down what it renders."""
+
+    def __init__(self, template: Template, file: str, record: Path) -> None:
+        self._template, self._file, self._record = template, file, record
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._template, name)
+
+    def render(self, **variables: Any) -> str:
+        text = self._template.render(**variables)
+        line = json.dumps({"file": self._file, "text": text}).encode() + b"\n"
+        with open(self._record, "ab", buffering=0) as record:  # one write a line: prompts may be rendered in several threads
+            record.write(line)
+        return text
 
 
 def _number(value: Any) -> float | None:

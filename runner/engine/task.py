@@ -31,6 +31,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     threads: int  # as many as numerical libraries shall use
     device: str
     timeout: float  # seconds, 0 for none
+    preview: int | None = None  # how many items; None for a run
 
 
 def encode(value: Any) -> bytes:

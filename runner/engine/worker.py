@@ -13,13 +13,14 @@ import socket
 import sys
 import threading
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from runner.contract import Artifact, Kind
-from runner.engine.context import WorkerContext
+from runner.engine.context import PreviewContext, WorkerContext
 from runner.engine.task import Failure, Task, artifacts
 from runner.errors import ArtifactDamaged, Cancelled, RunnerError
 
@@ -103,7 +104,8 @@ def _prepare(task: Task) -> None:
 def _run(task: Task, line: Line) -> Failure | None:
     kind = Kind(task.kind, importlib.import_module(task.module))
     params = msgspec.convert(task.params, kind.params)
-    context = WorkerContext(
+    kind_of_context = WorkerContext if task.preview is None else partial(PreviewContext, task.preview, Path(task.work))
+    context = kind_of_context(
         root=Path(task.root),
         resources=msgspec.convert(task.resources, kind.resources),
         sources={name: [Path(path) for path in paths] for name, paths in task.sources.items()},

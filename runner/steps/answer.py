@@ -11,6 +11,7 @@ from runner.contract import MAIN, Context, Fault, Inputs, Output, Port, PromptUs
 from runner.errors import InputError, StepError
 
 VERSION = 1
+PREVIEW = "questions"
 PORTS = (
     Port("questions", "examples"),
     Port("model", "model", forms=("full", "adapter", "gguf")),
@@ -62,7 +63,7 @@ def check(params: Params, upstream: Mapping[str, Sequence[Upstream]]) -> Iterabl
 def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
     from runner.answering import Generation, answer_all, open_answerer
 
-    questions = _questions(inputs["questions"].path / "examples.jsonl")
+    questions = _questions(inputs["questions"].path / "examples.jsonl")[: ctx.preview]
     passages = _retrieve(params, inputs, [row["question"] for row in questions], ctx)
 
     model = inputs["model"]

@@ -21,11 +21,12 @@ class LocalContext:
         sources: Mapping[str, Sequence[Path]] | None = None,
         artifacts: Mapping[str, Artifact] | None = None,
         secrets: Mapping[str, str] | None = None,
+        preview: int | None = None,
     ) -> None:
         self.root, self.resources, self.sources = root, resources or Resources(), sources or {}
         self.journal = folder / "journal"
         self.journal.mkdir(parents=True, exist_ok=True)
-        self.offline = True
+        self.offline, self.preview = True, preview
         self.folder = folder
         self.artifacts, self.secrets = dict(artifacts or {}), dict(secrets or {})
         self.facts: dict[str, Any] = {}

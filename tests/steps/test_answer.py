@@ -108,6 +108,13 @@ def test_every_form_gives_the_documented_files(form: str, world: World, tmp_path
     assert context.warnings == []
 
 
+def test_a_preview_answers_the_first_questions(world: World, tmp_path: Path) -> None:
+    context = world.context(tmp_path)
+    context.preview = 2
+    answer.run(params(top_k=2), world.inputs(), tmp_path / "out", context)
+    assert [row["id"] for row in rows(tmp_path / "out")] == ["a", "b"]
+
+
 def test_without_an_index_nothing_is_retrieved(world: World, tmp_path: Path) -> None:
     answer.run(params(), world.inputs(index=False), tmp_path / "out", world.context(tmp_path))
     assert all(row["retrieved"] == [] for row in rows(tmp_path / "out"))
