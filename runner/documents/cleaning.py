@@ -35,7 +35,7 @@ _LIGATURES = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi",
 _BULLET = re.compile(r"^([ \t]*)[•●▪◦‣∙○■□◆◇▶►](?=\s)", re.M)
 #: Emoji with their modifiers and joiners, dingbats but for ticks and crosses, private characters, the replacement character.
 _PICTURES = re.compile(
-    "(?:[\u2600-\u26ff\u2701-\u2712\u2716\u2719-\u2775\u2794-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\ue000-\uf8ff\U000f0000-\U0010fffd\ufffd]"
+    "(?:[\u2600-\u260f\u2613-\u26ff\u2701-\u2704\u2706-\u2712\u2719-\u274b\u274d\u274f-\u2775\u2794-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\ue000-\uf8ff\U000f0000-\U0010fffd\ufffd]"
     "[\ufe00-\ufe0f\u20e3\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]*\u200d?)+|[\ufe0e\ufe0f]\u20e3?"
 )
 
@@ -123,7 +123,7 @@ def _special_symbols(text: str) -> str:
 def _whitespace(text: str) -> str:
     text = re.sub(r"[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]", " ", text).replace("\u2028", "\n").replace("\u2029", "\n\n")
     text = aligned_runs(text)
-    return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+\n", "\n", text))
+    return re.sub(r"\n{3,}", "\n\n", re.sub(r"(?<![ \t])[ \t]+\n", "\n", text))
 
 
 _RULES: dict[Rule, Callable[[str], str]] = {

@@ -31,7 +31,7 @@ class Structure(Struct, tag_field="kind", tag="structure"):
         Markup,
         doc(
             "how parts are found: those of Markdown, of plain text (blank lines), or of each document's own format; code, tables and "
-            "formulas of Markdown are torn only where they are longer than a chunk"
+            "formulas of Markdown, and tables of PDFs, are torn only where they are longer than a chunk"
         ),
     ] = "format"
     language: Annotated[str, doc("whose rules for the ends of sentences are used, as an ISO 639 code", pattern="^[a-z]{2,3}$")] = "en"

@@ -134,7 +134,7 @@ def test_columns_stay_under_each_other(format: Format) -> None:
 
 
 def test_signs_of_formulas_and_pictures_of_tables_are_no_ornaments() -> None:
-    text = "a ∙ b ∘ c □ ◇p ⊕ △ ⟂ ✓ ✗ ⠓⠊ №5 │ ─ ┌ ①"
+    text = "a ∙ b ∘ c □ ◇p ⊕ △ ⟂ ✓ ✗ ✅ BF16 ❌ FP4 ☑ ☐ ✖ ⠓⠊ №5 │ ─ ┌ ①"
     assert clean(text, ["special-symbols"]) == text
 
 

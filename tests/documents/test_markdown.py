@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,3 +80,46 @@ def test_titles_lose_their_marks(heading: str, title: str) -> None:
 def test_a_fence_closes_only_with_its_own_kind_and_length() -> None:
     text = "````\n```\n# still code\n````\n# heading\n~~~\n# code to the end"
     assert [section.title for section in sections(text)] == ["heading"]
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "\\[\nx\n",
+        "a \\[ b\n",
+        "a \\( b\n",
+        "\\begin{a} b\n",
+        "\\begin{a} b\n\n",
+        "``` b",
+        "$$ a\n",
+        "$$$ a",
+        "$a ",
+        "> ",
+        "- ",
+        "# ",
+        " ",
+        "\t",
+        "|-",
+        "![ a",
+    ],
+)
+def test_what_is_never_closed_takes_no_quadratic_time(piece: str) -> None:
+    """Run in a process of its own, to be ended by the kernel: no other clock stops a regular expression."""
+    code = (
+        "import resource, sys; from runner.documents.markdown import sections, spans\n"
+        "resource.setrlimit(resource.RLIMIT_CPU, (10, 10))\n"
+        "for head in ('', 'a|b\\n', '- ', '# a'):\n    text = head + sys.argv[1] * 20_000 + 'x'; sections(text); list(spans(text))"
+    )
+    assert subprocess.run([sys.executable, "-c", code, piece]).returncode == 0
+
+
+def test_an_unclosed_opening_does_not_hide_what_is_closed() -> None:
+    text = "a \\[ b $x$ `c` \\begin{q} $$y$$\n\n\\[ z \\] \\(w\\)"
+    assert [span.text for span in spans(text) if span.kind != "prose"] == ["$x$", "`c`", "$$y$$", "\\[ z \\]", "\\(w\\)"]
+
+
+@pytest.mark.parametrize(
+    ("line", "title"), [("## Title ##", "Title"), ("## C#", "C#"), ("# F # ", "F"), ("# [![b](x)](y) Z", "b Z"), ("#  a  b  #x", "a b #x")]
+)
+def test_marks_that_close_a_heading_are_not_its_title(line: str, title: str) -> None:
+    assert [section.title for section in sections(line)] == [title]

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from runner.documents.chunks.measuring import Characters, Measure, Tokens
-from runner.documents.chunks.outline import outline
+from runner.documents.chunks.outline import Marked, outline
 from runner.documents.chunks.recursive import Recursive
-from runner.documents.model import Document
+from runner.documents.model import Document, Format
 
-#: Formats whose text is Markdown.
-_MARKDOWN = ("markdown", "html")
+#: What of a format's text is markup; the tables of a PDF were made as Markdown's.
+_MARKED: Mapping[Format, Marked] = {"markdown": "markdown", "html": "markdown", "pdf": "rows", "text": "text"}
 _LINE_END = re.compile(r"[^\S\n]*(?:\n|\Z)")
 
 
@@ -24,7 +24,8 @@ class Structure:
     """Cut where the document is divided: at headings, blocks, items of lists, then at sentences, lines, words.
 
     ``markup`` is how its divisions are found: ``markdown``, ``text`` (blank lines), or the document's own ``format``; headings are
-    those of its sections in either case. Code, tables and formulas of Markdown are torn only where they are longer than a chunk.
+    those of its sections in either case. Code, tables and formulas of Markdown, and tables of PDFs, are torn only where they are
+    longer than a chunk.
     """
 
     markup: Literal["format", "markdown", "text"] = "format"
@@ -105,9 +106,9 @@ class Splitter:
             return
         from runner.documents.chunks.packing import Packer
 
-        markup = self.by.markup if self.by.markup != "format" else "markdown" if document.format in _MARKDOWN else "text"
+        marked = _MARKED[document.format] if self.by.markup == "format" else self.by.markup
         packer = Packer(
-            text, outline(document, markup == "markdown"), self.measure, self.size, self.overlap,
+            text, outline(document, marked), self.measure, self.size, self.overlap,
             sentences=isinstance(self.by, Sentences), language=self.by.language,
         )  # fmt: skip
         for start, end in packer.pieces():

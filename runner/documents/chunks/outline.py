@@ -6,6 +6,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from runner.documents.markdown import spans
 from runner.documents.model import Document, Section
@@ -18,6 +19,11 @@ _BLANK_LINES = re.compile(r"\n[ \t\r\f\v]*\n\s*")
 _ITEM = re.compile(r"^[ \t]*(?:>[ \t]*)*(?:[-*+•]|\(?\d{1,3}[.)]|\(?[a-z][.)])[ \t]+(?=\S)", re.M)
 _UNDERLINE = re.compile(r"\s*(?:=+|-{2,})\s*")
 _SPACE = re.compile(r"\s*")
+#: Rows with bars between their cells, at least two: tables as they stand in the text of a PDF, with a rule below the first or without.
+_ROWS = re.compile(r"^(?:[^|\n]*+\|[^\n]*+(?:\n|\Z)){2,}+", re.M)
+
+#: What of a text is markup: all that Markdown knows, the rows of tables alone, nothing.
+Marked = Literal["markdown", "rows", "text"]
 
 
 @dataclass
@@ -44,14 +50,17 @@ class Outline:
         return self.wholes[number] if number >= 0 and place < self.wholes[number][1] else None
 
 
-def outline(document: Document, markdown: bool) -> Outline:
+def outline(document: Document, marked: Marked) -> Outline:
     """The outline of a document whose text is Markdown, or else is text in which blank lines separate paragraphs.
 
     Its sections are headings in either case. A heading and the first block below it, and headings in a row, are one part.
     """
     marks: dict[int, int] = {}
     wholes: list[tuple[int, int]] = []
-    for start, rank in _markdown_marks(document.text, wholes) if markdown else _text_marks(document.text, 0, len(document.text)):
+    if marked == "rows":
+        wholes += [(found.start(), found.start() + len(found.group().rstrip())) for found in _ROWS.finditer(document.text)]
+    found_marks = _markdown_marks(document.text, wholes) if marked == "markdown" else _text_marks(document.text, 0, len(document.text))
+    for start, rank in found_marks:
         place = line_start(document.text, start)
         if 0 < place < len(document.text):
             marks[place] = max(rank, marks.get(place, 0))

@@ -35,6 +35,7 @@ class Packer:
         self.size, self.overlap, self.sentences, self.language = size, overlap, sentences, language
         self.start, self.end = line_start(text, 0), len(text.rstrip())
         self._whole: dict[tuple[int, int], bool] = {}
+        self._gap = 0, 0  # white space that was walked over last; the next question is most often about a place in it
 
     def pieces(self) -> Iterator[tuple[int, int]]:
         """Spans in order, without white space at their ends but for the first line's indentation."""
@@ -54,13 +55,16 @@ class Packer:
     def _cut(self, start: int, done: int, torn: bool) -> tuple[int, int]:
         """Where the next piece begins if this one begins at ``start``, and the rank of that place; ``done`` if nothing new has room."""
         reach = self.measure.reach(self.text, start, self.size)
+        indentation = _SPACE.match(self.text, start)
+        if indentation and indentation.end() >= reach:  # it leaves no room for what it indents
+            return (indentation.end(), -1) if start == done else (done, 0)
         for candidates in self._candidates(start, done, line_start(self.text, reach), torn):
             for place, rank in reversed(candidates):
                 if place > done and self._stop(place) > done and self._fits(start, self._stop(place)) and not self._torn(place):
                     return place, rank
         if start < done:
             return done, 0
-        if indentation := _SPACE.match(self.text, start):  # which has left no room for what it indents
+        if indentation:
             return indentation.end(), -1
         sign = _SIGN.match(self.text, start)  # it may be longer than the size, and is then cut if it can be
         return max(start + 1, min(reach, sign.end() if sign else reach)), -1
@@ -96,9 +100,13 @@ class Packer:
 
     def _stop(self, place: int) -> int:
         """Where a piece ends if the next one begins at ``place``."""
-        while place and self.text[place - 1].isspace():
-            place -= 1
-        return place
+        low, high = self._gap
+        if not low < place <= high:
+            low = place
+            while low and self.text[low - 1].isspace():
+                low -= 1
+            self._gap = low, place
+        return low
 
     def _fits(self, start: int, stop: int) -> bool:
         return start < stop and self._within(start, stop, self.size)

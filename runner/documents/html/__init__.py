@@ -54,7 +54,7 @@ def read_html(source: str) -> WebPage:
             code.replace_with(_hold(held, _put_back(_fence(code), held), True))
     text = _converter().convert_soup(root)
     text = _HELD_LINE.sub(rf"\n\n{_OPEN}\1{_CLOSE}\n\n", text)
-    text = re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+$", "", text, flags=re.M))
+    text = re.sub(r"\n{3,}", "\n\n", re.sub(r"(?<![ \t])[ \t]+$", "", text, flags=re.M))
     return WebPage(_title(root, head), _put_back(text, held).strip("\n"))
 
 

@@ -18,6 +18,8 @@ from runner.documents.pdf.layout import Block, blocks
 from runner.documents.pdf.lines import PageLines
 
 Engine = Literal["pypdfium2", "pymupdf"]
+#: What the lines of a page leave out: nothing, the pictures of a page without text, most of its text.
+Gap = Literal["", "pictures", "text"]
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,8 @@ class PdfSource(Protocol):
     title: str
     outline: list[tuple[int, int, str]]
 
-    def page(self, index: int) -> tuple[PageLines, bool] | None:
-        """The lines of a page from 0 and, when it has none, whether there is a picture on it; None when it cannot be opened."""
+    def page(self, index: int) -> tuple[PageLines, Gap] | None:
+        """The lines of a page from 0 and what of it they leave out; None when it cannot be opened."""
 
     def close(self) -> None: ...
 
@@ -87,32 +89,39 @@ def needs_password(given: bool) -> Unreadable:
 def _read(source: PdfSource) -> PdfText:
     if not source.count:
         return PdfText("damaged", "has no pages")
-    pages, broken, pictures = [], [], []
+    pages, broken = [], []
+    gaps: dict[Gap, list[int]] = {"pictures": [], "text": []}
     for index, found in enumerate(_pages_of(source)):
         if found is None:
             broken.append(index + 1)
             continue
-        page, picture = found
-        if picture:
-            pictures.append(index + 1)
+        page, gap = found
+        if gap:
+            gaps[gap].append(index + 1)
         pages.append(page)
     title, text = blocks(pages, source.outline)
-    verdict, reason = _verdict(source.count, text, broken, pictures)
+    verdict, reason = _verdict(source.count, text, broken, **gaps)
     return PdfText(verdict, reason, source.count, title or _named_title(source.title), [(block.level, block.parts) for block in text])
 
 
-def _pages_of(source: PdfSource) -> Iterator[tuple[PageLines, bool] | None]:
+def _pages_of(source: PdfSource) -> Iterator[tuple[PageLines, Gap] | None]:
     return (source.page(index) for index in range(source.count))
 
 
-def _verdict(count: int, found: list[Block], broken: list[int], pictures: list[int]) -> tuple[VerdictName, str]:
+def _verdict(count: int, found: list[Block], broken: list[int], pictures: list[int], text: list[int]) -> tuple[VerdictName, str]:
     if not found:
         if pictures:
             return "scanned", f"{_pages(pictures)} of {count} {_hold(pictures)} pictures and no text; the file needs OCR"
         if broken:
             return "damaged", f"{_pages(broken)} of {count} cannot be opened"
+        if text:
+            return (
+                "scanned",
+                f"{_pages(text)} of {count} {_hold(text)} text that says no letters; the file needs OCR, or another `pdf` library",
+            )
         return "empty", f"no text on {'its page' if count == 1 else f'any of {count} pages'}"
     gaps = [f"{_pages(pictures)} {_hold(pictures)} pictures and no text"] if pictures else []
+    gaps += [f"most of the text of {_pages(text)} is not found, as happens to vertical writing; try another `pdf` library"] if text else []
     gaps += [f"{_pages(broken)} cannot be opened"] if broken else []
     return ("partly", "; ".join(gaps)) if gaps else ("read", "")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from runner.documents.pdf import Unreadable, needs_password
+from runner.documents.pdf import Gap, Unreadable, needs_password
 from runner.documents.pdf.lines import ASCENT, DESCENT, Line, PageLines, Word, is_monospaced
 from runner.errors import MissingPackage
 
@@ -36,7 +36,7 @@ class MuPdf:
             locked = self._document.needs_pass and not (password and self._document.authenticate(password))
             self.count = 0 if locked else len(self._document)
         except Exception as error:  # it raises all kinds
-            raise Unreadable("damaged", f"not a PDF, or its structure is damaged ({_first(error)})") from None
+            raise Unreadable("damaged", f"not a PDF, or its structure is damaged ({_first(error, path)})") from None
         if locked:
             self._document.close()
             raise needs_password(bool(password))
@@ -49,7 +49,7 @@ class MuPdf:
         except Exception:  # damaged bookmarks are no reason not to read the pages
             return []
 
-    def page(self, index: int) -> tuple[PageLines, bool] | None:
+    def page(self, index: int) -> tuple[PageLines, Gap] | None:
         library = self._library
         try:
             page = self._document[index]
@@ -65,7 +65,7 @@ class MuPdf:
         most = turns.most_common(1)[0][0] if turns else 0
         lines = [line if turn == most else replace(line, upright=False) for turn, line in found]
         size = (width, height) if most % 2 == 0 else (height, width)
-        return PageLines(index + 1, *size, lines), picture and not lines
+        return PageLines(index + 1, *size, lines), "pictures" if picture and not lines else ""
 
     def close(self) -> None:
         self._document.close()
@@ -135,5 +135,6 @@ def _height(origin: tuple[float, float], turn: int, width: float, height: float)
     return (y, width - x, height - y, x)[turn]
 
 
-def _first(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _first(error: Exception, path: Path) -> str:
+    """The first line of a message, without the place of the file: it becomes a part of the artifact, which is the same everywhere."""
+    return (str(error).splitlines() or [type(error).__name__])[0].replace(str(path), path.name)

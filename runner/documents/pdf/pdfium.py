@@ -9,9 +9,12 @@ from typing import Any
 import pypdfium2
 import pypdfium2.raw as pdfium
 
-from runner.documents.pdf import Unreadable, needs_password
+from runner.documents.pdf import Gap, Unreadable, needs_password
 from runner.documents.pdf.lines import PageLines
-from runner.documents.pdf.pdfium_lines import page_lines
+from runner.documents.pdf.pdfium_lines import most_is_lost, page_lines
+
+#: Characters of a page that has more of them than one whose text is mostly lost. A full page is not asked, which takes time.
+_FEW = 1000
 
 
 class Pdfium:
@@ -34,14 +37,17 @@ class Pdfium:
         self.title = str(self._document.get_metadata_value("Title"))
         self.outline = _outline(self._document)
 
-    def page(self, index: int) -> tuple[PageLines, bool] | None:
+    def page(self, index: int) -> tuple[PageLines, Gap] | None:
         try:
             page = self._document[index]
         except pypdfium2.PdfiumError:
             return None
         with contextlib.closing(page):
             found = page_lines(page, index + 1)
-            return found, not found.lines and _has_picture(page)
+            if not found.lines and _has_picture(page):
+                return found, "pictures"
+            characters = sum(len(line.text) for line in found.lines)
+            return found, "text" if characters < _FEW and most_is_lost(page) else ""
 
     def close(self) -> None:
         self._document.close()

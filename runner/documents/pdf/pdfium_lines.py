@@ -42,6 +42,18 @@ def page_lines(page: Any, number: int) -> PageLines:
         text_page.close()
 
 
+def most_is_lost(page: Any) -> bool:
+    """Whether PDFium finds no characters in most of a page's text objects: it passes over vertical writing and glyphs without a name."""
+    text_page = page.get_textpage()
+    try:
+        objects = [found.raw for found in page.get_objects(filter=[pdfium.FPDF_PAGEOBJ_TEXT], max_depth=3)]
+        # Bytes of UTF-16 with the zero at its end.
+        lost = sum(pdfium.FPDFTextObj_GetText(thing, text_page.raw, None, 0) <= 2 for thing in objects)
+        return bool(lost >= 5 and lost * 2 > len(objects))
+    finally:
+        text_page.close()
+
+
 #: A word with the span of its characters in the page's text.
 _Placed = tuple[tuple[int, int], Word]
 

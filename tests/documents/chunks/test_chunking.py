@@ -111,6 +111,17 @@ def test_what_belongs_together_is_not_torn_where_it_fits(by: Structure | Sentenc
     assert all(len(chunk) <= 20 for chunk in longer)
 
 
+@pytest.mark.parametrize("by", [Structure(), Sentences()])
+@pytest.mark.parametrize("rule", ["|---|---|\n", ""])
+def test_a_table_of_a_pdf_is_not_torn_where_it_fits(by: Structure | Sentences, rule: str) -> None:
+    whole = "| name | says |\n" + rule + "\n".join(f"| row {n} | It is. Then it was {n}. |" for n in range(4))
+    for before in range(0, 130, 7):
+        text = f"{'Then. ' * (before // 6)}\n\n{whole}\n\n{'After it. ' * 30}"
+        for overlap in (0, len(whole) // 2):
+            splitter = Splitter(len(whole) + 5, overlap, by)
+            assert any(whole in chunk for chunk in texts(list(splitter.split(document(text, format="pdf")))))
+
+
 @pytest.mark.parametrize(
     "sentence",
     [
@@ -155,6 +166,21 @@ def test_a_text_of_spaces_has_no_chunk_and_a_lone_heading_is_one() -> None:
 def test_an_overlap_is_less_than_the_size(size: int, overlap: int) -> None:
     with pytest.raises(ValueError, match=f"chunks of {size} with an overlap of {overlap}"):
         Splitter(size, overlap)
+
+
+@pytest.mark.parametrize("text", [" " * 30_000 + "b", "a\tb\n" + "\t " * 15_000 + "b", "- " + " " * 30_000 + "b"])
+@pytest.mark.parametrize("by", [Structure(), Sentences()])
+def test_a_stretch_of_white_space_takes_no_quadratic_time(by: Structure | Sentences, text: str) -> None:
+    looked = 0
+
+    class Text(str):
+        def __getitem__(self, at: object) -> str:
+            nonlocal looked
+            looked += 1
+            assert looked < 10 * len(self)
+            return super().__getitem__(at)  # type: ignore[index]
+
+    assert [chunk.text.split()[-1] for chunk in Splitter(500, 100, by).split(markdown(Text(text)))][-1] == "b"
 
 
 @pytest.mark.parametrize("sort", ["x", "word ", "汉字", "👩‍👩‍👧", "A b. C d. ", "“ ", "| a | b |\n", "` ", "- x\n"])

@@ -95,7 +95,7 @@ VERDICTS = {
     "encrypted_doc_no_id": "scanned",  # opens without a password; two blank pages and one with a picture
     "scan-bad": "read",  # a scan that shows "pdf.js", with a layer of text that says so
     "invisible_text_layer": "read",  # of two lines one is shown
-    "jo": "read",  # vertical Japanese; PDFium finds 16 of its lines
+    "jo": "partly",  # vertical Japanese; PDFium finds 16 of its 65 lines
     "boundingBox_invalid": "read",  # page boxes of no size: the default is taken
     "zen_of_python_corrupted": "read", "pdfjsbad1586": "read", "poppler-67295-0": "read", "poppler-91414-0-54": "read",
     "right_to_left_01": "read", "rotated": "read", "zerowidthline": "read", "issue-1113-evil-xobjects": "read", "simple1": "read",
@@ -158,6 +158,16 @@ def test_a_password_opens_a_file_and_a_wrong_one_is_said_to_be_wrong(name: str, 
     assert missing.reason == "needs a password; name the environment variable that holds it in `resources.passwords`"
     assert wrong.reason.startswith("the password given for it does not open it; ")
     assert "guess" not in wrong.reason
+
+
+@pytest.mark.shared
+@needs_shared
+def test_a_reason_does_not_say_where_the_file_lies() -> None:
+    pytest.importorskip("pymupdf")
+    path = odd("poppler-85140-0").resolve()
+    _, verdict = read_document(File(path, path.name, path.name), Reading(pdf="pymupdf"))
+    assert verdict.verdict == "damaged"
+    assert str(path.parent) not in verdict.reason
 
 
 @pytest.mark.shared
