@@ -44,7 +44,7 @@ def asked(run: Run) -> list[Block]:
                 _number(found["cached"]),
                 _number(found["tokens_in"]),
                 _number(found["tokens_out"]),
-                _money(found["money"]),
+                _money(found["money"], bool(found["tokens_in"] or found["tokens_out"])),
                 Cell(_latency(found["latency_p50"], found["latency_p95"]), sort=found["latency_p50"] or -1),
                 Cell(
                     f"{rejected.total():,}",
@@ -55,13 +55,13 @@ def asked(run: Run) -> list[Block]:
         )
     if not rows:
         return []
-    columns = [Column("Step"), Column("Teacher"), Column("Calls", True), Column("From the record", True)]
+    columns = [Column("Step", wide=True), Column("Teacher", wide=True), Column("Calls", True), Column("From the record", True)]
     columns += [
         Column("Tokens in", True),
         Column("Tokens out", True),
         Column("Money", True),
         Column("Latency", True),
-        Column("Rejected", True),
+        Column("Rejected replies", True),
     ]
     told = f"{totals['calls']:,} calls, {totals['cached']:,} answers from the record"
     told += f"; {totals['tokens_in']:,} tokens in, {totals['tokens_out']:,} out"
@@ -83,15 +83,15 @@ def curated(examples: Sequence[Made]) -> list[Block]:
             unchecked = f"{given - checked:,} could not be judged" if given > checked else ""
             rows.append(
                 [
-                    Cell(str(name)),
-                    _number(given, unchecked),
+                    Cell(str(name), unchecked),
+                    _number(given),
                     _number(dropped),
                     Cell(f"{dropped / given:.1%}" if given else "–", sort=dropped / given if given else -1),
                 ]
             )
             shown += [victim for victim in victims if victim.get("reason") == name][:VICTIMS]
         text = f"{summary['taken']:,} of {summary['given']:,} examples stay. An example is counted by the first rule that it breaks."
-        columns = [Column("Rule"), Column("Examples", True), Column("Dropped", True), Column("Share", True)]
+        columns = [Column("Rule"), Column("Given", True), Column("Dropped", True), Column("Share", True)]
         sources = [made.link("curation.json"), made.link("rejected.jsonl")]
         found += [Heading(f"Curation by {made.label}"), Paragraph(text), Table(columns, rows, sources=sources)]
         if shown:
@@ -113,10 +113,10 @@ def _number(value: object, note: str = "") -> Cell:
     return Cell(f"{number:,}", note, sort=number)
 
 
-def _money(value: object) -> Cell:
-    return (
-        Cell(f"{value:,.4g}", sort=float(value)) if isinstance(value, (int, float)) else Cell("–", "no price given", tone="quiet", sort=-1)
-    )
+def _money(value: object, used: bool) -> Cell:
+    if isinstance(value, (int, float)):
+        return Cell(f"{value:,.4g}", sort=float(value))
+    return Cell("–", "no price given" if used else "", tone="quiet", sort=-1)
 
 
 def _latency(half: object, most: object) -> str:

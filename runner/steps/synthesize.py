@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 VERSION = 2
 PORTS = (
-    Port("documents", "documents", required=False),
-    Port("chunks", "chunks", required=False),
-    Port("index", "index", required=False),
+    Port("documents", "documents", required=False, about="for whole-document"),
+    Port("chunks", "chunks", required=False, about="for per-chunk and retrieve-then-answer"),
+    Port("index", "index", required=False, about="for retrieve-then-answer; in per-chunk it finds partners for multi-hop questions"),
 )
 PREVIEW = "documents or chunks"
 Resources = settings.Calls
@@ -172,12 +172,10 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
     texts = Texts(inputs[noun].path / f"{noun}.jsonl", Unit.of_document if noun == "documents" else Unit.of_chunk)
     if not texts:
         raise InputError(f"there are no {noun} to write about", where=inputs[noun].step)
-    at_most = min(params.at_most or ctx.preview, ctx.preview) if ctx.preview else params.at_most
-    total, samples = (0, 1) if ctx.preview else (params.total, params.samples)
-    plan = Plan(params.count, _weights(params), params.seed, at_most, params.per_document, total, samples)
+    plan = Plan(params.count, _weights(params), params.seed, params.at_most, params.per_document, params.total, params.samples)
     with (
         opening.open_caller(params.teacher, ctx, replies=out / "provenance" / "replies.jsonl") as caller,
-        Intake(out / MAIN, params.max_rejected, caller.forget_rejected) as intake,
+        Intake(out / MAIN, 1 if ctx.preview else params.max_rejected, caller.forget_rejected) as intake,
     ):
         synthesis = Synthesis(
             texts,
@@ -188,9 +186,10 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
             attempts=params.attempts,
             progress=lambda done, calls: ctx.progress(done, calls, "calls"),
         )
-        ctx.log(f"{caller.teacher.provider} is asked for {synthesis.wanted} pairs about {at_most or len(texts)} {noun}")
+        if not ctx.preview:
+            ctx.log(f"{caller.teacher.provider} is asked for {synthesis.wanted} pairs about {params.at_most or len(texts)} {noun}")
         try:
-            synthesis.run()
+            synthesis.run(ctx.preview)
             intake.finish()
         finally:
             _report(synthesis, intake, ctx)

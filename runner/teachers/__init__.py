@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from runner.teachers.tasks import (
         QUESTION_TYPES,
         AnswerFrom,
+        Compare,
         Grade,
+        Preference,
         QuestionType,
         Score,
         WriteMultiHop,
@@ -43,7 +45,19 @@ _HOMES = {
     "providers": ("PROVIDERS", "Connection", "open_teacher"),
     "spending": ("BudgetSpent", "Purse", "Tokens"),
     "tally": ("Tally",),
-    "tasks": ("QUESTION_TYPES", "AnswerFrom", "Grade", "QuestionType", "Score", "WriteMultiHop", "WritePairs", "WriteQuestions", "read"),
+    "tasks": (
+        "QUESTION_TYPES",
+        "AnswerFrom",
+        "Compare",
+        "Grade",
+        "Preference",
+        "QuestionType",
+        "Score",
+        "WriteMultiHop",
+        "WritePairs",
+        "WriteQuestions",
+        "read",
+    ),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -62,9 +76,11 @@ __all__ = [
     "BudgetSpent",
     "Busy",
     "Caller",
+    "Compare",
     "Connection",
     "Grade",
     "Outcome",
+    "Preference",
     "Purse",
     "QuestionType",
     "Rejected",

@@ -1,10 +1,10 @@
 """The record of every answer that a teacher gave, shared by all recipes and runs that use one folder.
 
 Each process appends to a journal file of its own, one JSON object a line, handed to the system at once and locked for as long as
-the process lives. So a killed process leaves at most a partial last line, which readers drop; and a call that was asked, is not
-answered, and stands in a journal that nobody locks any more is known to be lost. Journals are flushed to the disk once a second and
-when they are closed: a power cut costs the answers of the last second. What dead processes left is merged now and then
-(:mod:`runner.teachers.merging`).
+the process lives. So a killed process leaves at most a partial last line, which readers drop. A call that was asked and is not
+answered is on its way while its journal is locked, and nobody else makes it; once nobody locks it any more, the call is known to be
+lost. Journals are flushed to the disk once a second and when they are closed: a power cut costs the answers of the last second. What
+dead processes left is merged now and then (:mod:`runner.teachers.merging`).
 
 In memory stands only where each answer lies: about 350 bytes an answer.
 """
@@ -17,8 +17,8 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -105,6 +105,19 @@ class AnswerCache:
         self._write({"event": "asked", "call": call, "key": key})
         return call
 
+    def claim(self, key: str) -> str | None:
+        """Like :meth:`asked`, but None where nobody needs to ask: the answer is on record by now, or another process is out for it."""
+        if not self._write_down:
+            return self.asked(key)
+        with self._lock, self._turn():
+            self.refresh()
+            return None if self.elsewhere(key) or self.get(key) is not None else self.asked(key)
+
+    def elsewhere(self, key: str) -> bool:
+        """Whether another process, one that lives, has a call with this key in flight."""
+        with self._lock:
+            return any(journal.path.name != self._name and self._alive(journal) for _, journal in self._in_flight(key))
+
     def answered(self, call: str, key: str, reply: Reply, **about: Any) -> None:
         """Record the answer; ``about`` (the prompt, the model) is kept with it."""
         self._write({"event": "answered", "call": call, "key": key, "reply": reply.as_dict(), **about})
@@ -123,10 +136,8 @@ class AnswerCache:
 
     def lost(self, key: str) -> list[str]:
         """Calls with this key that were in flight when their process died, and that nobody has been told of (:meth:`told`)."""
-        wanted = bytes.fromhex(key)
         with self._lock:
-            same = [(call, journal) for call, (asked, journal) in self._open.items() if asked == wanted and call not in self._forgotten]
-            return [call.hex() for call, journal in same if not self._alive(journal)]
+            return [call.hex() for call, journal in self._in_flight(key) if not self._alive(journal)]
 
     def told(self, key: str, calls: Iterable[str]) -> None:
         """Do not count these lost calls again."""
@@ -141,6 +152,30 @@ class AnswerCache:
                 os.close(self._own)
                 self._own, self._name, self._size = None, _fresh(), 0
 
+    def _in_flight(self, key: str) -> list[tuple[bytes, _Journal]]:
+        """Calls with this key that have no end on record, whoever made them, but for those that were told as lost."""
+        wanted = bytes.fromhex(key)
+        return [(call, journal) for call, (asked, journal) in self._open.items() if asked == wanted and call not in self._forgotten]
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One process at a time looks and writes, so that no two find each that the other has not asked."""
+        try:
+            descriptor = os.open(self.folder / "asking.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise self._unwritable(error) from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _unwritable(self, error: OSError) -> StepError:
+        return StepError(
+            f"the record of answers cannot be written: {error.strerror} ({self.folder.name})",
+            remedy="free some space and run again; what was recorded before is kept",
+        )
+
     def _write(self, record: dict[str, Any]) -> None:
         if not self._write_down:
             return
@@ -149,10 +184,7 @@ class AnswerCache:
             try:
                 self._append(line)
             except OSError as error:
-                raise StepError(
-                    f"the record of answers cannot be written: {error.strerror} ({self.folder.name})",
-                    remedy="free some space and run again; what was recorded before is kept",
-                ) from None
+                raise self._unwritable(error) from None
             journal = self._journals.setdefault(self._name, _Journal(self.folder / self._name))
             self._take(journal, Head(record["event"], record["call"], record["key"]), self._size)
             self._size += len(line)

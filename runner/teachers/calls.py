@@ -16,7 +16,7 @@ from typing import Any, TextIO
 from runner.errors import StepError
 from runner.teachers.cache import AnswerCache
 from runner.teachers.decoding import Rejected, wrapped
-from runner.teachers.interface import Busy, Reply, Request, Teacher, answer_key, request_digest
+from runner.teachers.interface import Busy, Reply, Request, Teacher, answer_key, repeats_itself, request_digest
 from runner.teachers.limits import Closed, Gate
 from runner.teachers.spending import BudgetSpent, Purse, Tokens, used
 from runner.teachers.tally import Tally
@@ -26,6 +26,8 @@ from runner.teachers.tasks import Item, read
 LONGEST_WAIT = 300.0
 #: After an interruption, calls in flight have this long, in seconds, to come home and be recorded.
 GRACE = 5.0
+#: Seconds between two looks for the answer that another process waits for.
+ANOTHER = 0.2
 #: Judgements of the teacher's and not faults of its reply: another try would ask for the same.
 _FINAL = ("nothing-to-ask", "unanswerable", "too-long")
 
@@ -86,6 +88,7 @@ class Caller:
         self._lost: dict[str, list[str]] = {}  # calls of killed processes, by key
         self._failure: Exception | None = None  # the first error that ends the work
         self._rejected_keys: list[str] = []
+        self._waited = False  # for another process
         self._replies: TextIO | None = None
         if replies is not None:
             replies.parent.mkdir(parents=True, exist_ok=True)
@@ -94,11 +97,14 @@ class Caller:
     def ask_all(self, requests: Iterable[Request], *, attempts: int = 1) -> Iterator[Outcome]:
         """Yield one outcome per request, in their order. Holds a bounded number of requests and replies.
 
-        A rejected reply is followed by a request with the next sample index, up to ``attempts`` in all.
+        A rejected reply is followed by a request with the next sample index, up to ``attempts`` in all; a teacher that repeats itself is
+        asked once.
 
         Errors: BudgetSpent once no further call is paid for; StepError when a call fails for good, or still fails after the last
         retry. What was answered is on record.
         """
+        if repeats_itself(self.teacher):
+            attempts = 1
         self._gate.open()
         self._failure = None
         pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="teacher")
@@ -216,7 +222,9 @@ class Caller:
     def _once(self, request: Request, key: str) -> Reply:
         """The reply to a request, from the record or by a call; equal requests at the same time wait for one call."""
         if self.cache is None:
-            return self._call(request, key)
+            reply = self._call(request, key)
+            assert reply is not None
+            return reply
         with self._lock:
             out = self._flying.get(key)
             if out is None:
@@ -226,7 +234,11 @@ class Caller:
             self._count(cached=1)
             return reply
         try:
-            reply = self._recorded(self.cache, key) or self._call(request, key)
+            while (reply := self._recorded(self.cache, key)) is None:
+                if self.cache.elsewhere(key):
+                    self._await_another()
+                elif (reply := self._call(request, key)) is not None:
+                    break
             mine.set_result(reply)
         except BaseException as error:
             mine.set_exception(error)
@@ -249,7 +261,16 @@ class Caller:
             self._count(cached=1)
         return reply
 
-    def _call(self, request: Request, key: str) -> Reply:
+    def _await_another(self) -> None:
+        """Another process asks the same, and its answer will be ours."""
+        with self._lock:
+            if not self._waited:
+                self._said.append("another run asks the same of this teacher; its answers are waited for, and not paid for twice")
+            self._waited = True
+        self._gate.pause(ANOTHER)
+
+    def _call(self, request: Request, key: str) -> Reply | None:
+        """The reply; None where another process was quicker to ask for it."""
         self._check(request)
         if not self.teacher.recorded:  # costs nothing, and asks nobody
             return self._send(request, key)
@@ -258,7 +279,8 @@ class Caller:
             taken: Tokens | None = None
             try:
                 reply = self._send(request, key)
-                taken = self._used(request, reply)
+                if reply is not None:
+                    taken = self._used(request, reply)
                 return reply
             except Busy as busy:
                 if attempt == self._retries or (busy.wait is not None and busy.wait > LONGEST_WAIT):
@@ -273,9 +295,11 @@ class Caller:
                 self._gate.pause(min(60.0, self._backoff * 2**attempt) * random.uniform(0.5, 1.0))
         raise AssertionError("unreachable")
 
-    def _send(self, request: Request, key: str) -> Reply:
-        """One try, on record from its beginning to its end."""
-        call = "" if self.cache is None else self.cache.asked(key)
+    def _send(self, request: Request, key: str) -> Reply | None:
+        """One try, on record from its beginning to its end. None where another process asks the same."""
+        call = "" if self.cache is None else self.cache.claim(key)
+        if call is None:
+            return None
         begun = time.monotonic()
         try:
             reply = self.teacher.ask(request)

@@ -81,5 +81,10 @@ def request_digest(request: Request) -> str:
     return _digest([request.task.schema(), request.prompt, request.sample])
 
 
+def repeats_itself(teacher: Teacher) -> bool:
+    """Whether every sample of a prompt gets the same reply, as from a local model that draws nothing: asking again gains nothing."""
+    return teacher.provider == "local" and not teacher.generation["temperature"]
+
+
 def _digest(parts: list[Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, allow_nan=False).encode()).hexdigest()

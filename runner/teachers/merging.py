@@ -19,6 +19,8 @@ import msgspec
 
 #: Journals of this size, in bytes, are left as they are: copying them again and again would cost more than it gains.
 LARGE = 16 << 20
+#: Journals that are merged at a time: each is an open file, of which a process may have 1,024 on most systems. The next opening goes on.
+AT_ONCE = 200
 
 
 class Head(msgspec.Struct):
@@ -61,9 +63,14 @@ def merge(folder: Path, many: int) -> int:
             stray.unlink()
         dead = []
         for path in (folder / name for name, size in sorted(names(folder).items()) if size < LARGE):
-            file = stack.enter_context(path.open("rb"))
+            file = path.open("rb")
             if _locked(file, fcntl.LOCK_SH):
+                stack.enter_context(file)
                 dead.append((path, file))
+            else:
+                file.close()
+            if len(dead) == AT_ONCE:
+                break
         if len(dead) <= many:
             return 0
         return _merge(folder, [path for path, _ in dead], [file for _, file in dead])

@@ -64,7 +64,7 @@ def open_caller(teacher: Teacher, ctx: Context, *, replies: Path | None = None) 
     settings = {name: getattr(teacher, name) for name in teacher.__struct_fields__}
     if settings.get("path"):
         settings["path"] = str(ctx.root / settings["path"])
-    connection = Connection(key, calls.endpoint, calls.request_timeout, calls.device, calls.threads)
+    connection = Connection(key, calls.endpoint, calls.request_timeout, calls.device, calls.threads, ctx.check_cancelled)
     provider = open_teacher(str(teacher.__struct_config__.tag), connection, **settings)
     cache = None
     if provider.recorded:
@@ -93,14 +93,18 @@ def open_caller(teacher: Teacher, ctx: Context, *, replies: Path | None = None) 
 
 
 def _key(teacher: Teacher, calls: Calls, ctx: Context) -> str:
-    if type(teacher) not in _REMOTE:
+    """The key to send. The usual variables are for the provider's own address: no other server gets a key that was not named for it."""
+    usual = _REMOTE.get(type(teacher))
+    if usual is None:
         return ""
-    try:
-        return ctx.secret(calls.api_key_env or _REMOTE[type(teacher)])
-    except StepError:
-        if isinstance(teacher, OpenAI) and calls.endpoint and not calls.api_key_env:
-            return ""  # servers of one's own want none
-        raise
+    if calls.api_key_env or not calls.endpoint:
+        return ctx.secret(calls.api_key_env or usual)
+    if isinstance(teacher, OpenAI):
+        return ""  # servers of one's own want none
+    raise StepError(
+        f"resources.endpoint names another address than Google's, and no key is named for it; {usual} is for Google's own",
+        remedy="name the variable with the key for that server in resources.api_key_env",
+    )
 
 
 def _folder(provider: Provider) -> str:

@@ -60,7 +60,10 @@ class Local(Struct, tag_field="provider", tag="local"):
     path: Annotated[str | None, doc("a .gguf file, or a folder with a model in Hugging Face form")] = None
     id: Annotated[str | None, doc("a model on the hub, instead of `path`: its safetensors, fetched into the hub's own cache")] = None
     revision: Annotated[str | None, doc("the hub's revision of that model; null: the one in the recipe's lock file")] = None
-    temperature: Annotated[float, doc("0 takes the likeliest token always (greedy); above it tokens are drawn", ge=0, le=2)] = 0.0
+    temperature: Annotated[
+        float,
+        doc("0 takes the likeliest token always (greedy), and no rejected reply is asked for again; above it tokens are drawn", ge=0, le=2),
+    ] = 0.0
     top_p: Annotated[float, doc("draw from the likeliest tokens that make up this probability; needs a temperature", gt=0, le=1)] = 1.0
     seed: Annotated[int, doc("seed of the draws, each request and sample index draws its own; needs a temperature", ge=0)] = 0
     max_output_tokens: Annotated[int, doc("longest reply; a reply that reaches it is rejected as truncated", unit="tokens", ge=1)] = 1024
@@ -95,7 +98,8 @@ class Calls(contract.Resources):
     api_key_env: Annotated[
         str,
         doc(
-            "environment variable that holds the API key, never the key itself; empty: GOOGLE_API_KEY or OPENAI_API_KEY, by the provider",
+            "environment variable that holds the API key, never the key itself; empty: GOOGLE_API_KEY or OPENAI_API_KEY, by the provider, "
+            "and with an endpoint none: no other server gets a key that was not named for it",
             pattern="^([A-Z_][A-Z0-9_]*)?$",
             max_length=64,
         ),
@@ -103,7 +107,7 @@ class Calls(contract.Resources):
     endpoint: Annotated[str, doc("address instead of the provider's own; empty: the provider's own")] = ""
     price_input: Annotated[
         Annotated[float, Meta(ge=0)] | None,
-        doc("price of a million tokens of prompts; null: unknown, and no cost is reported", unit="money"),
+        doc("price of a million tokens of prompts, together with price_output; null: unknown, and no cost is reported", unit="money"),
     ] = None
     price_output: Annotated[
         Annotated[float, Meta(ge=0)] | None, doc("price of a million tokens of replies, thinking included; null: unknown", unit="money")

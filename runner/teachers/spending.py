@@ -64,7 +64,7 @@ class Purse:
     A call's expected cost is set aside before it goes out, so that the calls in flight together cannot pass the budget by
     more than what they were misjudged by. Not safe under threads by itself: :class:`runner.teachers.limits.Gate` holds the lock.
 
-    Error: StepError for a budget in money without both prices.
+    Error: StepError for one price without the other, and for a budget in money without prices.
     """
 
     def __init__(
@@ -80,6 +80,9 @@ class Purse:
                 "resources.budget_money needs the teacher's prices, and they are not known",
                 remedy="set resources.price_input and resources.price_output, or resources.budget_tokens instead",
             )
+        if (price_input is None) != (price_output is None):
+            missing = "price_input" if price_input is None else "price_output"
+            raise StepError(f"one price alone says no cost: resources.{missing} is missing", remedy="set both prices; 0 is one")
         self._prices = None if price_input is None or price_output is None else (price_input, price_output)
         self.budget_tokens, self.budget_money = budget_tokens, budget_money
         self.spent = Tokens()
@@ -110,16 +113,18 @@ class Purse:
     def refusal(self, calls: int, expected: Tokens) -> BudgetSpent:
         """The error that tells what was spent, and what the call that was refused would need."""
         if self.budget_tokens is not None and self.spent.total + expected.total > self.budget_tokens:
-            name, unit = "budget_tokens", " tokens"
-            budget, spent, next_one = f"{self.budget_tokens:,}", f"{self.spent.total:,.0f}", f"{expected.total:,.0f}"
+            kind, budget, spent, next_one = "tokens", f"{self.budget_tokens:,}", f"{self.spent.total:,.0f}", f"{expected.total:,.0f}"
         else:
-            name, unit = "budget_money", ""
-            budget, spent = f"{self.budget_money:,g}", f"{self.money(self.spent) or 0:,.4g}"
+            kind, budget, spent = "money", f"{self.budget_money:,g}", f"{self.money(self.spent) or 0:,.4g}"
             next_one = f"{self.money(expected) or 0:,.2g}"
-        return BudgetSpent(
-            f"the budget is spent: {spent} of {budget}{unit} in {calls} calls, and the next one is expected to take {next_one}",
-            remedy=f"what was answered is kept: run again to go on with as much again, or raise resources.{name}",
+        times = "1 call" if calls == 1 else f"{calls} calls"
+        found = (
+            f"the budget of {kind} is spent: {spent} of {budget} in {times}, and the next one is expected to take {next_one}"
+            if calls
+            else f"the budget of {kind} does not allow a single call: it is {budget}, and one is expected to take {next_one}"
         )
+        again = "run again to go on with as much again, or " if self._fits(expected) else ""
+        return BudgetSpent(found, remedy=f"what was answered is kept: {again}raise resources.budget_{kind}")
 
     def _fits(self, tokens: Tokens) -> bool:
         if self.budget_tokens is not None and tokens.total > self.budget_tokens:

@@ -54,6 +54,11 @@ class Score(_Form, frozen=True):
     reason: str
 
 
+class Preference(_Form, frozen=True):
+    reason: str  # before the verdict, so that a model weighs before it decides
+    better: Literal["first", "second", "tie"]
+
+
 class _Pairs(_Form, frozen=True):
     pairs: list[Pair]
 
@@ -153,8 +158,25 @@ class Grade:
         return [decode(text, Score)]
 
 
-Task = WritePairs | WriteMultiHop | WriteQuestions | AnswerFrom | Grade
-Item = Pair | Question | Answer | Score
+@dataclass(frozen=True)
+class Compare:
+    """Say which of two answers is better; ``reference`` is what is right, and may be empty."""
+
+    question: str
+    first: str
+    second: str
+    reference: str = ""
+
+    def schema(self) -> dict[str, Any]:
+        return schema_of(Preference)
+
+    def read(self, text: str) -> list[Preference]:
+        """One verdict."""
+        return [decode(text, Preference)]
+
+
+Task = WritePairs | WriteMultiHop | WriteQuestions | AnswerFrom | Grade | Compare
+Item = Pair | Question | Answer | Score | Preference
 
 
 def read(reply: Reply, task: Task) -> list[Item]:

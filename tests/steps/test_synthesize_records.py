@@ -109,7 +109,7 @@ def test_the_key_reaches_no_file_and_no_message(tmp_path: Path, behaviour: Any) 
     message = ""
     ctx = LocalContext(tmp_path, ROOT, secrets={"GOOGLE_API_KEY": KEY})
     with gemini(behaviour) as server:
-        ctx.resources = Resources(endpoint=server.url, retries=0)
+        ctx.resources = Resources(endpoint=server.url, retries=0, api_key_env="GOOGLE_API_KEY")
         try:
             synthesize.run(params(teacher=GEMINI), {"chunks": chunks(tmp_path / "in")}, tmp_path / "out", ctx)
         except StepError as failed:
@@ -133,7 +133,8 @@ from pathlib import Path
 from tests.steps.local_context import LocalContext
 from tests.steps import writing as module
 folder = Path(sys.argv[1])
-ctx = LocalContext(folder, module.ROOT, module.Resources(endpoint=sys.argv[2], concurrency=2), secrets={"GOOGLE_API_KEY": module.KEY})
+calls = module.Resources(endpoint=sys.argv[2], concurrency=2, api_key_env="OTHER")
+ctx = LocalContext(folder, module.ROOT, calls, secrets={"OTHER": module.KEY})
 module.synthesize.run(module.params(teacher=module.GEMINI), {"chunks": module.chunks(folder / "in")}, folder / "killed", ctx)
 """
 

@@ -27,6 +27,7 @@ from tests.steps.writing import (
     TEXTS,
     Made,
     chunks,
+    documents,
     make,
     numbered,
     params,
@@ -190,6 +191,45 @@ def test_a_preview_takes_so_many_texts(tmp_path: Path) -> None:
     assert ctx.warnings == []
 
 
+@pytest.mark.parametrize("mode", ["per-chunk", "whole-document"])
+def test_a_preview_asks_what_the_run_will_ask(tmp_path: Path, mode: str) -> None:
+    wanted = params(mode, GEMINI, count=2, total=5, samples=2, per_document=3)
+    asked: list[list[str]] = []
+    for preview in (2, None):
+        with gemini(numbered) as server:
+            given = {"endpoint": server.url, "api_key_env": "GOOGLE_API_KEY"}
+            ctx = LocalContext(tmp_path, ROOT, Resources(**given), secrets={"GOOGLE_API_KEY": KEY}, preview=preview)
+            inputs: dict[str, Any] = {"documents": None, "chunks": None, "index": None}
+            inputs |= {"chunks": chunks(tmp_path / "in")} if mode == "per-chunk" else {"documents": documents(tmp_path / "in")}
+            synthesize.run(wanted, inputs, tmp_path / f"{mode}-{preview}", ctx)
+            asked.append(server.prompts())
+    assert len(asked[0]) == 2
+    assert set(asked[0]) < set(asked[1])
+
+
+def test_a_preview_answers_as_many_questions_as_it_takes_texts(tmp_path: Path, index: Artifact) -> None:
+    """However many questions are asked about each text: a preview of two costs four calls."""
+    with gemini(teach) as server:
+        given = {"endpoint": server.url, "api_key_env": "GOOGLE_API_KEY"}
+        ctx = LocalContext(tmp_path, ROOT, Resources(**given), secrets={"GOOGLE_API_KEY": KEY}, preview=2)
+        inputs = {"chunks": chunks(tmp_path / "in"), "index": index}
+        synthesize.run(params("retrieve-then-answer", GEMINI, count=5), inputs, tmp_path / "out", ctx)
+        assert len(server.requests) == 4
+    assert len(Made(tmp_path / "out", ctx).rows()) == 2
+
+
+def test_a_preview_shows_what_is_left_where_much_is_rejected(tmp_path: Path) -> None:
+    def every_second(number: int, body: dict[str, Any]) -> Answer:
+        return says("no") if number % 2 else numbered(number, body)
+
+    with gemini(every_second) as server:
+        given = {"endpoint": server.url, "api_key_env": "GOOGLE_API_KEY", "concurrency": 1}
+        ctx = LocalContext(tmp_path, ROOT, Resources(**given), secrets={"GOOGLE_API_KEY": KEY}, preview=4)
+        inputs = {"chunks": chunks(tmp_path / "in"), "index": None}
+        synthesize.run(params(teacher=GEMINI, attempts=1, max_rejected=0), inputs, tmp_path / "out", ctx)
+    assert (len(Made(tmp_path / "out", ctx).rows()), len(Made(tmp_path / "out", ctx).rows("rejected"))) == (2, 2)
+
+
 # several places
 
 
@@ -214,7 +254,7 @@ def test_multi_hop_pairs_cite_two_chunks(
     given = chunks(tmp_path / "in")
     ctx = LocalContext(tmp_path, ROOT, Resources(), secrets={"GOOGLE_API_KEY": KEY})
     with gemini(both) as server:
-        ctx.resources = Resources(endpoint=server.url)
+        ctx.resources = Resources(endpoint=server.url, api_key_env="GOOGLE_API_KEY")
         inputs = {"chunks": given, "index": index_of(given) if indexed else None}
         synthesize.run(params(teacher=teacher, max_rejected=1, **MULTI_HOP), inputs, tmp_path / "out", ctx)
     made = Made(tmp_path / "out", ctx)

@@ -87,7 +87,7 @@ def make(
     """Run the step on the three texts."""
     given: dict[str, Any] = {}
     if server:
-        given = {"endpoint": server.url, "backoff": 0.01}
+        given = {"endpoint": server.url, "backoff": 0.01, "api_key_env": "GOOGLE_API_KEY"}
     ctx = LocalContext(tmp_path, ROOT, Resources(**{**given, **resources}), secrets={"GOOGLE_API_KEY": KEY, "OTHER": "other-key"})
     inputs: dict[str, Any] = {"documents": None, "chunks": None, "index": None}
     if wanted.mode == "whole-document":

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.errors import StepError
@@ -53,6 +53,7 @@ def test_no_minute_holds_more_than_the_limit_and_none_much_less(per_minute: int)
     assert len(moments) >= 5 * per_minute * 0.99
 
 
+@settings(deadline=None)
 @given(st.integers(100, 100_000), st.lists(st.floats(1, 5000), min_size=1, max_size=20))
 def test_tokens_keep_their_limit_but_for_the_last_call(per_minute: int, sizes: list[float]) -> None:
     clock = Clock()
@@ -207,7 +208,7 @@ def test_the_budget_is_kept_by_calls_that_are_out_together() -> None:
     waits.join()
     assert purse.spent.total == 996
     assert str(refused[0]) == (
-        "the budget is spent: 996 of 1,000 tokens in 5 calls, and the next one is expected to take 199\n"
+        "the budget of tokens is spent: 996 of 1,000 in 5 calls, and the next one is expected to take 199\n"
         "  what was answered is kept: run again to go on with as much again, or raise resources.budget_tokens"
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.teachers import AnswerCache, Reply
+from runner.teachers import AnswerCache, Reply, merging
 from runner.teachers.merging import merge
 from tests.teachers.test_cache import key, record
 
@@ -50,6 +51,22 @@ def test_many_journals_become_one_and_nothing_is_lost(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in next(tmp_path.glob("merged-*")).read_text().splitlines()]
     assert {row["event"] for row in rows} == {"answered"}
     assert rows[0]["prompt"].startswith("prompt of"), "whole lines are kept"
+
+
+def test_more_journals_than_a_process_may_open_are_merged_by_and_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dead(tmp_path, 14)
+    monkeypatch.setattr(merging, "AT_ONCE", 6)
+    left = []
+    while len(journals(tmp_path)) > 4:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 10, hard))
+        try:
+            assert merge(tmp_path, 4) == 0
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        left.append(len(journals(tmp_path)))
+    assert left == [9, 4]
+    assert answers(tmp_path, 14) == WANTED[:14]
 
 
 def test_opening_a_record_merges_when_there_are_too_many(tmp_path: Path) -> None:

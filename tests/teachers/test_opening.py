@@ -23,7 +23,7 @@ GOOGLE = {"provider": "google-generativeai", "model": "gemini-3.6-flash"}
 GEMINI = {"provider": "gemini", "model": "gemini-3.6-flash"}
 OPENAI = {"provider": "openai", "model": "gpt-5-mini"}
 REMOTE = {"google-generativeai": (GOOGLE, gemini_server), "gemini": (GEMINI, gemini_server), "openai": (OPENAI, openai_server)}
-SECRETS = {"GOOGLE_API_KEY": "google-key-4711", "OPENAI_API_KEY": "openai-key-4711", "OTHER": "another-key-4711"}
+SECRETS = {"GOOGLE_API_KEY": "google-key-4711", "OPENAI_API_KEY": "openai-key-4711", "THIS": "this-key-4711", "OTHER": "another-key-4711"}
 
 
 def settings(teacher: dict[str, Any]) -> Teacher:
@@ -32,7 +32,7 @@ def settings(teacher: dict[str, Any]) -> Teacher:
 
 def context(folder: Path, secrets: dict[str, str] = SECRETS, preview: int | None = None, **calls: Any) -> LocalContext:
     folder.mkdir(parents=True, exist_ok=True)
-    return LocalContext(folder, folder, Calls(**{"backoff": 0.01, **calls}), secrets=secrets, preview=preview)
+    return LocalContext(folder, folder, Calls(**{"backoff": 0.01, "api_key_env": "THIS", **calls}), secrets=secrets, preview=preview)
 
 
 def ask(teacher: dict[str, Any], ctx: LocalContext, count: int = 3, replies: Path | None = None) -> list[Outcome]:
@@ -68,7 +68,7 @@ def test_every_api_teacher_asks_with_its_key_and_is_recorded(tmp_path: Path, pro
     with serve(protocol.says(QUESTION, model=teacher["model"])) as server:
         first = context(tmp_path, endpoint=server.url, price_input=1000, price_output=1000)
         outcomes = ask(teacher, first)
-        assert key_seen(server) == SECRETS["OPENAI_API_KEY" if provider == "openai" else "GOOGLE_API_KEY"]
+        assert key_seen(server) == SECRETS["THIS"]
         assert [outcome.items[0].question for outcome in outcomes] == ["q?"] * 3
         assert (first.facts["calls"], first.facts["tokens_in"], first.facts["money"]) == (3, 300, pytest.approx(0.36))
         assert 0 < first.facts["latency_p50"] <= first.facts["latency_p95"]
@@ -83,16 +83,29 @@ def test_every_api_teacher_asks_with_its_key_and_is_recorded(tmp_path: Path, pro
     assert first.warnings == second.warnings == []
 
 
-def test_a_server_of_ones_own_needs_no_key_and_the_others_do(tmp_path: Path) -> None:
+def test_a_server_of_ones_own_gets_the_key_that_is_named_for_it_and_no_other(tmp_path: Path) -> None:
     with serve(openai_server.says(QUESTION)) as server:
-        ask(OPENAI, context(tmp_path, {}, endpoint=server.url))
+        ask(OPENAI, context(tmp_path, endpoint=server.url, api_key_env=""))
         assert len(server.requests) == 3
+        assert "authorization" not in {name.lower() for name in server.requests[-1]["headers"]}
+        assert not [secret for secret in SECRETS.values() if secret in json.dumps(server.requests)]
         with pytest.raises(StepError, match="OTHER is not set"):
             ask(OPENAI, context(tmp_path, {}, endpoint=server.url, api_key_env="OTHER"))
-        with pytest.raises(StepError, match="GOOGLE_API_KEY is not set"):
-            ask(GEMINI, context(tmp_path, {}, endpoint=server.url))
-    with pytest.raises(StepError, match="OPENAI_API_KEY is not set"):
-        ask(OPENAI, context(tmp_path, {}))
+    with serve(openai_server.error(401, "who are you?")) as server, pytest.raises(StepError) as caught:
+        ask(OPENAI, context(tmp_path / "asked", endpoint=server.url, api_key_env=""))
+    assert caught.value.message == "the server wants an API key (HTTP 401: who are you?)"
+    with serve(gemini_server.says(QUESTION)) as server:
+        for teacher in (GEMINI, GOOGLE):
+            with pytest.raises(StepError, match="no key is named for it; GOOGLE_API_KEY is for Google's own") as caught:
+                ask(teacher, context(tmp_path, endpoint=server.url, api_key_env=""))
+            assert "resources.api_key_env" in caught.value.remedy
+        assert server.requests == []
+
+
+@pytest.mark.parametrize(("teacher", "variable"), [(GOOGLE, "GOOGLE_API_KEY"), (GEMINI, "GOOGLE_API_KEY"), (OPENAI, "OPENAI_API_KEY")])
+def test_the_providers_own_address_gets_the_usual_key(tmp_path: Path, teacher: dict[str, Any], variable: str) -> None:
+    with pytest.raises(StepError, match=f"{variable} is not set"):
+        ask(teacher, context(tmp_path, {"THIS": "no"}, api_key_env=""))
 
 
 @pytest.mark.parametrize("provider", REMOTE)
@@ -101,7 +114,7 @@ def test_a_budget_stops_the_step_and_the_next_run_goes_on(tmp_path: Path, provid
     with serve(protocol.says(QUESTION, tokens=(1000, 200))) as server:
         ctx = context(tmp_path, endpoint=server.url, budget_money=0.0079, price_input=1.0, price_output=2.0, concurrency=2)
         with pytest.raises(
-            BudgetSpent, match=r"the budget is spent: 0.007 of 0.0079 in 5 calls, and the next one is expected to take 0.0014"
+            BudgetSpent, match=r"the budget of money is spent: 0.007 of 0.0079 in 5 calls, and the next one is expected to take 0.0014"
         ):
             ask(teacher, ctx, 8)
         assert ctx.facts["money"] == pytest.approx(0.007)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.errors import StepError
@@ -14,7 +14,12 @@ def test_prices_are_for_a_million_tokens() -> None:
     purse = Purse(price_input=0.5, price_output=2.0)
     assert purse.money(Tokens(1_000_000, 500_000)) == 1.5
     assert Purse().money(Tokens(1, 1)) is None
-    assert Purse(price_input=1.0).money(Tokens(1, 1)) is None
+
+
+@pytest.mark.parametrize(("price", "missing"), [("price_input", "price_output"), ("price_output", "price_input")])
+def test_one_price_alone_is_refused_and_not_passed_over(price: str, missing: str) -> None:
+    with pytest.raises(StepError, match=f"resources.{missing} is missing"):
+        Purse(**{price: 1.0})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("prices", [{}, {"price_input": 1.0}, {"price_output": 1.0}])
@@ -30,9 +35,17 @@ def test_the_refusal_names_the_budget_that_is_spent() -> None:
     purse.settle(Tokens(2000, 2000), Tokens(3000, 1000))
     assert purse.allows(Tokens(1000, 1000)) is False
     assert str(purse.refusal(1, Tokens(1000, 1000))) == (
-        "the budget is spent: 0.04 of 0.05 in 1 calls, and the next one is expected to take 0.02\n"
+        "the budget of money is spent: 0.04 of 0.05 in 1 call, and the next one is expected to take 0.02\n"
         "  what was answered is kept: run again to go on with as much again, or raise resources.budget_money"
     )
+
+
+def test_a_budget_that_is_too_small_for_one_call_says_that_another_run_is_no_help() -> None:
+    assert str(Purse(budget_tokens=500).refusal(0, Tokens(617, 500))) == (
+        "the budget of tokens does not allow a single call: it is 500, and one is expected to take 1,117\n"
+        "  what was answered is kept: raise resources.budget_tokens"
+    )
+    assert "run again" not in Purse(budget_tokens=500).refusal(2, Tokens(617, 500)).remedy
 
 
 def test_a_budget_of_nothing_allows_nothing() -> None:
@@ -47,6 +60,7 @@ def test_a_forecast_learns_from_the_replies() -> None:
     assert forecast.expect("x" * 100) == Tokens(50, 100)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(0, 500)), max_size=50), st.integers(1, 5000))
 def test_what_is_spent_and_set_aside_never_passes_the_budget_when_forecasts_are_right(calls: list[tuple[int, int]], budget: int) -> None:
     purse = Purse(budget_tokens=budget)

@@ -20,7 +20,7 @@ from runner.teachers.extractive.questions import candidates
 from runner.teachers.extractive.sentences import sentences
 from runner.teachers.interface import Reply, Request
 from runner.teachers.providers import Connection
-from runner.teachers.tasks import MULTI_HOP, AnswerFrom, Grade, WriteMultiHop, WriteQuestions
+from runner.teachers.tasks import MULTI_HOP, AnswerFrom, Compare, Grade, WriteMultiHop, WriteQuestions
 
 _WORD = re.compile(r"[A-Za-z0-9][\w'-]*")
 _STOP = frozenset(
@@ -51,6 +51,8 @@ class ExtractiveTeacher:
             reply = _answer(task.question, task.passages)
         elif isinstance(task, Grade):
             reply = _grade(task)
+        elif isinstance(task, Compare):
+            reply = _compare(task)
         else:
             if isinstance(task, WriteMultiHop):
                 found = _choose(_joined(task.texts), (MULTI_HOP,) * task.count, task.asked)
@@ -67,8 +69,16 @@ class ExtractiveTeacher:
 def _grade(task: Grade) -> dict[str, Any]:
     """From 1 to 5 by the share of the answer's words that the text holds: support, and no judgement of style."""
     words, held = set(_words(task.answer)), set(_words(task.text))
-    share = len(words & held) / len(words) if words else 0.0
+    share = len(words & held) / len(words) if words else float(bool(task.answer.strip()) and task.answer in task.text)
     return {"score": 1 + round(4 * share), "reason": f"{len(words & held)} of {len(words)} words of the answer stand in the text"}
+
+
+def _compare(task: Compare) -> dict[str, Any]:
+    """By the words shared with the reference, as F1: nearness to it, and no judgement of style. A tie without a reference."""
+    wanted, said = set(_words(task.reference)), [set(_words(text)) for text in (task.first, task.second)]
+    first, second = (2 * len(words & wanted) / max(1, len(words) + len(wanted)) for words in said)
+    better = "tie" if first == second else "first" if first > second else "second"
+    return {"reason": f"F1 of the words shared with the reference: {first:.3f} and {second:.3f}", "better": better}
 
 
 @dataclass(frozen=True)
@@ -119,11 +129,14 @@ def _joined(texts: Sequence[str]) -> list[_Pick]:
 
 
 def _choose(pool: Sequence[_Pick], types: Sequence[str], asked: Sequence[str]) -> list[_Pick]:
-    """At most one pair per entry of ``types``, of that type where there is one; each from its own sentence while there are enough."""
+    """At most one pair per entry of ``types``, of that type where there is one; each from its own sentence while there are enough, and
+    never two of one type from one sentence: what turns a question round asks for the same fact."""
     chosen: list[_Pick] = []
     known = {_normal(question) for question in asked}
     for wanted in types:
-        pick = _best([pick for pick in pool if _normal(pick.question) not in known], wanted, chosen)
+        turned = {(pick.type, pick.sentences) for pick in chosen}
+        left = [pick for pick in pool if _normal(pick.question) not in known and (pick.type, pick.sentences) not in turned]
+        pick = _best(left, wanted, chosen)
         if pick is None:
             break
         known.add(_normal(pick.question))

@@ -34,6 +34,7 @@ _BASES = _words(
     pose postpone preload prioritize propagate query recover recompute redirect reflect refine reject release reorder reply report see
     resemble resolve resume retrieve rotate route satisfy saturate shard shift simulate span specialize speed stabilize submit
     substitute switch synchronize target terminate test tolerate transmit traverse trigger truncate tune unify unroll wrap
+    beat become blur cancel fit harm leak spoil stretch teach
     translate treat turn update use utilize validate vary verify wait waste weigh work write yield
     """
 )
@@ -45,7 +46,7 @@ _NOUNLIKE = _words(
     maps masks matches means measures mixes needs offers overlaps places processes projects ranks records repeats results
     returns rewards rounds runs samples scales schedules scores searches sets shares splits starts stays stops stores streams
     attaches blocks branches clusters contributes exits filters gains guides hosts joins labels locks monitors moves passes patches
-    points queries reports shards shifts speeds switches targets tests triggers
+    fits harms leaks points queries reports shards shifts speeds switches targets tests triggers
     sums supplies supports swaps tracks trades trains transfers turns updates uses works yields
     """
 )
@@ -53,7 +54,16 @@ _BASES |= {base[:-3] + "ise" for base in _BASES if base.endswith("ize")}
 #: What follows a plural noun sooner than a verb ("updates to", "changes in"), but for these verbs.
 _AFTER_NOUNS = _words("to in of on from for with as by over into")
 _AFTER_VERBS = frozenset(
-    {("leads", "to"), ("results", "in"), ("focuses", "on"), ("starts", "to"), ("maps", "to"), ("works", "with"), ("points", "to")}
+    {
+        ("leads", "to"),
+        ("results", "in"),
+        ("focuses", "on"),
+        ("starts", "to"),
+        ("starts", "from"),
+        ("maps", "to"),
+        ("works", "with"),
+        ("points", "to"),
+    }
 )
 _IRREGULAR_THIRD = {"have": "has"}
 _PAST = {
@@ -103,8 +113,8 @@ _PLAIN = _words(
     "better common deep different early fast good high large late light long low many modern multiple new old open random recent short "
     "simple slow small strong typical various weak wide"
 )
-_NOUN_ENDINGS = ("ing", "tion", "tions", "ment", "ments", "ness", "ance", "ence", "encies", "ency")
-_AUTHORS = {"we": "the authors", "our": "their"}
+#: Of words that are seldom names: nouns made of others, participles, plurals of what does something.
+_PLAIN_ENDINGS = ("ing", "tion", "tions", "ment", "ments", "ness", "ance", "ence", "encies", "ency", "pped", "ged", "ters", "sers")
 
 
 @dataclass(frozen=True)
@@ -132,11 +142,11 @@ def clause(sentence: str, plain: frozenset[str] = frozenset()) -> Clause | None:
     tokens = list(_TOKEN.finditer(body))
     words = [token[0] for token in tokens]
     lower = [word.lower() for word in words]
-    if not words or (lower[0] in _NOT_A_SUBJECT and lower[0] != "we"):
+    if not words or lower[0] in _NOT_A_SUBJECT:
         return None
     for at in range(1, min(12, len(words))):
         before = lower[at - 1]
-        if (before in _INSIDE_BREAKS and before != "we") or lower[at] in ("do", "does", "did"):
+        if before in _INSIDE_BREAKS or lower[at] in ("do", "does", "did"):
             return None
         if re.search(r"[,;:]$", words[at - 1]):
             return None
@@ -165,11 +175,9 @@ def _finite(lower: list[str], words: list[str], at: int) -> tuple[Literal["be", 
     word, before, following = lower[at], lower[at - 1], lower[at + 1] if at + 1 < len(lower) else ""
     if before in _DETERMINERS or before in _TRAILING_BREAKS or before == "not":
         return None
-    plural_subject = (
-        before == "we" or (before.rstrip(")").endswith("s") and not before.endswith(("ss", "us", "is"))) or before in ("data", "people")
-    )
+    plural_subject = (before.rstrip(")").endswith("s") and not before.endswith(("ss", "us", "is"))) or before in ("data", "people")
     if word in ("has", "have", "had") and (following.endswith("ed") or following == "been"):
-        return "modal", word, plural_subject, False  # the perfect inverts like a modal: "Why have the authors removed ...?"
+        return "modal", word, plural_subject, False  # the perfect inverts like a modal: "Why has the team removed ...?"
     if word in _BE:
         return "be", "be", _BE[word], word in ("was", "were")
     if word in _MODALS:
@@ -212,6 +220,10 @@ def _begins_object(lower: list[str], words: list[str], at: int) -> bool:
             "no",
             "more",
             "less",
+            "better",
+            "worse",
+            "faster",
+            "slower",
             "from",
             "in",
             "as",
@@ -227,13 +239,13 @@ def _begins_object(lower: list[str], words: list[str], at: int) -> bool:
 
 
 def _is_subject(words: list[str], lower: list[str]) -> bool:
-    if lower == ["we"]:
-        return True
     if lower[0] in _BASES and not lower[0].endswith("ing"):
         return False  # an imperative
     if not (words[0][:1].isupper() or words[0][:1].isdigit() or words[0][:1] == "`"):
         return False
-    if lower[-1] in _TRAILING_BREAKS or (len(words) == 1 and lower[0] in _DETERMINERS):
+    if lower[-1] in _TRAILING_BREAKS or (len(words) > 1 and lower[-1].endswith("ly") and lower[-2] in _TRAILING_BREAKS):
+        return False  # "starts from bytes and repeatedly", before a second verb
+    if len(words) == 1 and lower[0] in _DETERMINERS:
         return False
     if len(words) > 1 and lower[1] in _NOT_A_SUBJECT - {"of", "second", "third", "for", "in", "and", "or", "on", "to", "with"}:
         return False
@@ -272,7 +284,10 @@ def has_second_verb(rest: str) -> bool:
     words = re.findall(r"[\w`'’-]+", rest.lower()[joined.end() :])
     sure = joined[0] in ",;:"  # after a comma a word that may be a noun or a verb is taken for a verb: silence is the lesser harm
     return any(
-        word in _BE or word in _MODALS or word in ("has", "have") or (word in _THIRD and (sure or at == 0 or word not in _NOUNLIKE))
+        word in _BE
+        or word in _MODALS
+        or word in ("has", "have", "become")
+        or (word in _THIRD and (sure or at == 0 or word not in _NOUNLIKE))
         for at, word in enumerate(words)
     )
 
@@ -292,9 +307,9 @@ def in_question(text: str, plain: frozenset[str] = frozenset()) -> str:
     """
     first, _, others = text.partition(" ")
     word = first.lower()
-    if word in _AUTHORS:
-        return f"{_AUTHORS[word]} {others}".strip()
-    known = word in _PLAIN or word in plain or word + "s" in plain or word.removesuffix("s") in plain or word.endswith(_NOUN_ENDINGS)
+    if sum(character.isupper() for character in first) > 1:
+        return text  # NVSHMEM is a name, even where a path writes it small
+    known = word in _PLAIN or word in plain or word + "s" in plain or word.removesuffix("s") in plain or word.endswith(_PLAIN_ENDINGS)
     if known or word in _DETERMINERS or word in ("if", "when", "to"):
         return f"{word} {others}".strip()
     return text

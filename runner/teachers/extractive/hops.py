@@ -15,8 +15,13 @@ _NAME = re.compile(r"`[^`\n]{2,40}`|(?<![\w-])(?:[A-Z]|\d[A-Z])[\w.+-]*[A-Z0-9][
 #: "a bidirectional pipeline algorithm that ...": the kind of thing, as far as it goes without a clause of its own.
 _KIND = re.compile(
     r"(?:an?|the) ((?:[\w-]+ ){1,6}?[\w-]+)"
-    r"(?= (?:that|which|where|who|for|of|in|on|with|to|by|from|and|designed|used|provided|based|built)\b|[,;(.]|$)"
+    r"(?= (?:that|which|where|who|for|of|in|on|with|to|by|from|and|designed|used|provided|based|built|"
+    r"\w+ed (?:for|in|by|on|with|to|as))\b|[,;(.]|$)"
 )
+#: A name in mid-question that is written as other words are: Heron, Adam.
+_PROPER = re.compile(r"(?<=\s)[A-Z][a-z]{2,}(?![\w-])")
+#: "the fastest VM": said of one of many, and only in its place.
+_RELATIVE = re.compile(r"\b(?:\w{3,}est|first|last|only|core|main|most|same|original)\b")
 _NAMED = re.compile(r"^(?:What|How) (?:is|are|was|were) (?:the |an? )?(.+?)(?: defined)?\?$")
 _SHORT = re.compile(r"^What (?:does (.+) stand for|is the full form of (.+)|is (.+) short for)\?$")
 
@@ -72,7 +77,7 @@ def _asked(texts: Sequence[str]) -> Iterator[_Asked]:
         for sentence in sentences(text):
             place += re.search(r"\n[ \t]*\n", text[end : sentence.start]) is not None
             end = sentence.end
-            found = [one for one in candidates(sentence, plain) if "the authors" not in one.question]
+            found = list(candidates(sentence, plain))
             groups = ([one for one in found if (one.type == "definition") is defines] for defines in (True, False))
             kept = [max(group, key=lambda one: one.score) for group in groups if group]
             yield from (_Asked(number, place, sentence, one) for one in kept)
@@ -85,7 +90,12 @@ def _bridge(first: _Asked, second: _Asked) -> Hop | None:
     question = first.candidate.question
     if short := _SHORT.match(question):
         name, meaning = next(part for part in short.groups() if part), first.answer
-    elif (named := _NAMED.match(question)) and (kind := _KIND.match(first.answer)) and _NAME.fullmatch(named[1]):
+    elif (
+        (named := _NAMED.match(question))
+        and (kind := _KIND.match(first.answer))
+        and not _RELATIVE.search(kind[1])
+        and (_NAME.fullmatch(named[1]) or named[1] in _names(question))
+    ):
         name, meaning = named[1], f"the {kind[1]}"
     else:
         return None
@@ -99,12 +109,16 @@ def _bridge(first: _Asked, second: _Asked) -> Hop | None:
 def _both(first: _Asked, second: _Asked) -> Hop | None:
     """Two facts about one name, of different kinds."""
     one, other = first.candidate, second.candidate
-    shared = set(_NAME.findall(one.question)) & set(_NAME.findall(other.question))
+    shared = _names(one.question) & _names(other.question)
     if first.answer.lower() in second.sentence.text.lower() or second.answer.lower() in first.sentence.text.lower():
         return None  # one sentence tells both
     if not shared or one.question.split()[:2] == other.question.split()[:2] or len(one.question) + len(other.question) > 180:
         return None
     return _hop(f"{one.question.rstrip('?')}, and {other.question[:1].lower()}{other.question[1:]}", first, second, 3.0)
+
+
+def _names(question: str) -> set[str]:
+    return {*_NAME.findall(question), *_PROPER.findall(question)}
 
 
 def _hop(question: str, first: _Asked, second: _Asked, score: float) -> Hop:

@@ -60,7 +60,7 @@ def _all(text: str, plain: frozenset[str]) -> Iterator[Found]:
     main = clause(text, plain)
     if main is not None:
         yield from _about(text, main, plain)
-    elif (setting := _SETTING.match(text)) and (main := _main_of(setting[2], plain)):
+    elif (setting := _SETTING.match(text)) and not has_verb(setting[1]) and (main := _main_of(setting[2], plain)):
         where = in_question(setting[1], plain)
         for found in _about(text, main, plain):
             question = f"{found.question.removesuffix('?')} {where[:1].lower()}{where[1:]}?" if found.question else ""
@@ -77,12 +77,7 @@ def _about(text: str, main: Clause, plain: frozenset[str]) -> Iterator[Found]:
         yield from be(text, main)
     elif main.kind == "modal":
         does = re.match(r"([a-z]+) ((?:the|an?|all|each|one|two|both|any)\b|[a-z]+s\b|[A-Z`])", main.rest)
-        if (
-            does
-            and is_infinitive(does[1])
-            and main.verb in ("can", "could", "must", "should", "will", "may")
-            and main.subject != "the authors"
-        ):
+        if does and is_infinitive(does[1]) and main.verb in ("can", "could", "must", "should", "will", "may"):
             yield Found("factual", f"What {main.verb} {main.subject} {does[1]}?", lead(text), len(text), 3.0)
     else:
         yield from verb(text, main)
@@ -108,7 +103,7 @@ def _led(text: str, plain: frozenset[str]) -> Iterator[Found]:
         yield from _condition(text, led, plain)
     elif led := _UNLIKE.match(text):
         main = _main_of(led[3], plain)
-        if main and main.subject != "the authors":
+        if main:
             do = "do" if main.plural else "does"
             differ = "differ from" if led[1].startswith(("Unlike", "In contrast")) else "compare with"
             yield Found("comparative", f"How {do} {main.subject} {differ} {led[2]}?", led.start(3), led.end(3), 5)
@@ -177,7 +172,7 @@ def _whereas(text: str, plain: frozenset[str]) -> Iterator[Found]:
         return
     one, other = _main_of(found[1], plain), _main_of(found[2], plain)
     subjects = (one.subject, other.subject) if one and other else ()
-    if one and other and one.subject != other.subject and not any(" and " in name or name == "the authors" for name in subjects):
+    if one and other and one.subject != other.subject and not any(" and " in name for name in subjects):
         asks = vary(text, "How do {} and {} differ?", "What is the difference between {} and {}?", "In what do {} and {} differ?")
         yield Found("comparative", asks.format(one.subject, other.subject), lead(text), len(text), 5)
 
@@ -191,12 +186,10 @@ def _hence(text: str, plain: frozenset[str]) -> Iterator[Found]:
 
 def _comparison(text: str, main: Clause) -> Iterator[Found]:
     do = "do" if main.plural else "does"
-    if main.subject == "the authors":
-        return
     than = _THAN.search(main.rest)
     if than and not _NO_PEER.match(than[1]) and main.rest[than.end(1) :][:2] != " (":
         before = main.rest[: than.start()]
-        if len(before.split()) <= 8 and not re.search(r"[,;(]|^to ", before):
+        if len(before.split()) <= 8 and not re.search(r"[,;(]|^to |\b(?:that|which|who)\b", before):
             yield Found("comparative", f"How {do} {main.subject} compare with {than[1].strip()}?", lead(text), len(text), 5)
     elif main.base in _OUTPERFORMS and (peer := _BETTER.match(main.rest)) and not _NO_PEER.match(peer[1]):
         tail = re.match(r"( (?:on|in|at|across) [^,;()]{2,50})?", main.rest[peer.end() :])
@@ -232,7 +225,7 @@ def _why_and_how(text: str, main: Clause) -> Iterator[Found]:
             continue
         start = text.rindex(found[1])
         yield Found(kind, asked_of(word, main, before), start, start + len(found[1]), score - 0.02 * max(0, len(before) - 50))
-        if found is purpose and main.kind == "verb" and main.subject != "the authors":
+        if found is purpose and main.kind == "verb":
             aim = re.split(r"[,;]", found[1][3:])[0].rstrip(".")
             begin = text.find(main.subject_text)
             if not re.search(r"\b(?:it|its|this|they|them|their)\b", aim):

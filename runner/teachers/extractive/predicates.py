@@ -37,7 +37,7 @@ _COMPONENT = re.compile(
     r"kernel|monitor|compiler|interpreter|allocator|optimizer|encoder|decoder|buffer|cache|network|head|block)$"
 )
 #: What is said of these verbs' subjects is no object that "what" could ask for.
-_NO_OBJECT = frozenset(("remain", "stay", "let", "run", "work", "start", "differ", "vary", "compete", "suffice", "seem"))
+_NO_OBJECT = frozenset(("remain", "become", "fit", "stay", "let", "run", "work", "start", "differ", "vary", "compete", "suffice", "seem"))
 _NOT_AN_OBJECT = re.compile(
     r"(?:place |well\b|better\b|worse\b|best\b|more\b|less\b|faster\b|slower\b|\w+ly\b|\w+ing (?!the\b)|by\b|at\b|over\b|into\b|"
     r"back\b)"
@@ -60,9 +60,9 @@ class Found:
 def asked_of(word: str, main: Clause, rest: str) -> str:
     """The clause as a question, with ``rest`` in place of what followed its verb: "Why does the cache hold keys?".
 
-    Empty where ``rest`` has a verb of its own, which would have to change too.
+    Empty where ``rest`` has a verb of its own, which would have to change too ("the goal is to keep keys" among them).
     """
-    if has_second_verb(rest):
+    if has_second_verb(rest) or (main.kind == "be" and rest.startswith("to ")):
         return ""
     verb = f"{main.verb} {main.subject}" if main.kind in ("be", "modal") else f"{main.do} {main.subject} {main.base}"
     return f"{word} {verb} {rest.strip()}?"
@@ -75,7 +75,7 @@ def vary(key: str, *forms: str) -> str:
 
 def by_how_much(text: str, main: Clause) -> Iterator[Found]:
     found = _BY_HOW_MUCH.search(f" {main.rest}") or _FROM_TO.search(f" {main.rest}")
-    if found and main.subject != "the authors":
+    if found:
         before = main.rest[: max(0, found.start() - 1)]
         if len(before.split()) <= 10 and not re.search(r"[,;:]", before):
             start = text.rindex(main.rest) + found.start(1) - 1
@@ -118,7 +118,7 @@ def be(text: str, main: Clause) -> Iterator[Found]:
     ) and re.match(r"(?:\w+ly )?(?:stored|kept|held|placed|located|written|cached|recorded|hosted|allocated|deployed|saved)$", done):
         yield Found("factual", f"Where {main.verb} {main.subject} {done}?", *span, 4.5)
     elif re.match(r"by\s+(?!\w+ing\b)\S", remainder) and len(remainder.split()) <= 14:
-        whom = re.match(r"by (?:[A-Z]\w+ (?:et al|and [A-Z])|researchers|the authors)", remainder) is not None
+        whom = re.match(r"by (?:[A-Z]\w+ (?:et al|and [A-Z])|researchers)", remainder) is not None
         yield Found("factual", f"By {'whom' if whom else 'what'} {main.verb} {main.subject} {done}?", *span, 2.8)
     elif re.match(r"(?:to|into|with|from|over|under|between)\s", remainder):
         preposition, _, object_ = remainder.partition(" ")
@@ -129,13 +129,12 @@ def be(text: str, main: Clause) -> Iterator[Found]:
 
 def verb(text: str, main: Clause) -> Iterator[Found]:
     rest, at = main.rest, text.rindex(main.rest)
-    authors = main.subject == "the authors"
     counted = _COUNTED.match(rest)
     if counted and not counted[2].endswith(("ss", "times")):
         tail = re.split(r"[,:;.]| and ", counted[3])[0]
         tail = tail if len(tail.split()) <= 8 else ""
         yield Found("numeric", f"How many {counted[2]} {main.do} {main.subject} {main.base}{tail}?", at, at + len(counted[1]), 5)
-    elif (measured := _MEASURED.match(rest)) and not authors:
+    elif measured := _MEASURED.match(rest):
         what = (measured[1] or "").strip()
         tail = re.split(r"[,:;.]| and ", measured[3])[0]
         if (
@@ -159,7 +158,7 @@ def verb(text: str, main: Clause) -> Iterator[Found]:
     if preposition and preposition[1] == "to" and is_infinitive(preposition[2]):
         yield Found("factual", f"What {main.do} {main.subject} {main.base} to do?", lead(text), len(text), 3)
         return
-    if authors or words < 3:
+    if words < 3:
         return
     if preposition:
         fits = preposition[1] in ("of", "on", "to", "from", "for", "as") or (preposition[1], main.base) == ("in", "result")

@@ -17,7 +17,7 @@ _PRONOUN = re.compile(
 _BAD = re.compile(
     r"https?:|\]\(|\$|\\[a-zA-Z(\[]|<[a-z/!]|\||\[\w*:?\d+|\b(?:Figure|Fig\.|Table|Section|Appendix|Eq\.?|Equation) ?\d|\{|[�￾]"
     r"|\barXiv|\bpreprint\b|\bProceedings\b|\bpp\. ?\d|\bdoi\b|\b(?:ISBN|ISSN)\b|, (?:19|20)\d\d[a-z]?\.?$"
-    r"|=|\b\w+\(\)?[^)\s]*\(|\b\w+_\w+_\w+|[∑∏∫√≤≥∈∀∂πθ]|\.\.\.|…"
+    r"|=|\b\w+\(\)?[^)\s]*\(|\b\w+_\w+_\w+|[∑∏∫√≤≥∈∀∂πθ]|\.\.\.|…|\b(?:described|mentioned|shown|listed|defined) (?:above|below|earlier)\b"
 )
 _GENERIC = re.compile(
     r"^(?:the|a|an|each|every|all|both|these|some|most|many) (?:\w+ )?(?:authors|system|method|model|models|approach|process|"
@@ -25,6 +25,8 @@ _GENERIC = re.compile(
     r"script|case|library|service|example|following|time|type|types|function|element|part|parts|number|difference|reason|feature)$",
     re.IGNORECASE,
 )
+#: "the library", "a larger value": as an answer it tells nothing where "each storage service" does.
+_BARE = re.compile(r"(?:the|an?) (?:\w+er )?\w+$", re.IGNORECASE)
 _VAGUE = re.compile(
     r"^What (?:is|are|does|do|did|was|were|can|must|should|may) (?:the |a |an |each |every |all |both )?(?:\w+ )?"
     r"(?:result|results|example|reason|idea|goal|answer|problem|difference|effect|value|one|way|case|approach|method|paper|table|figure|"
@@ -81,14 +83,7 @@ def clear(question: str) -> str:
         return ""
     if any(one.lower() == other.lower() for one, other in pairwise(words)) or not balanced(question):
         return ""
-    return "" if re.search(r"\b(?:and|or|of|the|a|to be|that|which|each|e\.g\.|i\.e\.)\?$", question) else question
-
-
-def subject_is_clear(subject: str) -> bool:
-    """Whether a subject names its thing well enough to be asked about without its text."""
-    return len(subject) <= 60 and not (
-        _PRONOUN.search(subject) or (_GENERIC.match(subject) and not _TERM.search(subject)) or _PAGE.search(subject) or _BAD.search(subject)
-    )
+    return "" if re.search(r"\(\d+\)|\b(?:and|or|of|the|a|to be|that|which|each|e\.g\.|i\.e\.)\?$", question) else question
 
 
 def balanced(text: str) -> bool:
@@ -102,6 +97,7 @@ def _answers(found: Found, text: str) -> bool:
     return (
         bool(answer)
         and balanced(answer)
+        and not (_BARE.match(answer) and _GENERIC.match(answer))
         and re.match(r"(?:and|or|but|which|that|such as|we|it|they|this|he|she|you)\b", answer, re.IGNORECASE) is None
     )
 

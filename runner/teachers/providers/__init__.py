@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,8 @@ class Connection:
     """How a provider is reached, which changes no answer: each uses what it needs.
 
     ``endpoint`` replaces the provider's own address; ``timeout`` is in seconds a call; ``device`` (auto, cpu, cuda) and ``threads``
-    (0: every core that the process may use) are for models on this machine.
+    (0: every core that the process may use) are for models on this machine. So is ``between``, which is called all the while such a
+    model computes, and may raise to end it.
     """
 
     api_key: str = ""
@@ -31,6 +33,7 @@ class Connection:
     timeout: float = 120.0
     device: str = "auto"
     threads: int = 0
+    between: Callable[[], None] = lambda: None
 
     def __repr__(self) -> str:  # the key must not reach a log by way of a repr
         return f"Connection(endpoint={self.endpoint!r}, timeout={self.timeout}, device={self.device!r}, threads={self.threads})"

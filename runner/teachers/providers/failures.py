@@ -22,7 +22,7 @@ from urllib.parse import quote
 from runner.errors import StepError
 from runner.teachers.interface import Busy, Reply, Request
 from runner.teachers.providers import Connection
-from runner.teachers.providers.transport import BadAnswer
+from runner.teachers.providers.transport import BadAnswer, answered
 
 _PASSING = frozenset({408, 409, 425, 429})  # and everything from 500 on
 _KEY = re.compile(r"API_KEY_INVALID|invalid_api_key")  # Google answers 400 to a wrong key
@@ -43,6 +43,7 @@ class Judge:
 
     def reply(self, request: Request, call: Callable[[], Reply]) -> Reply:
         """What ``call`` returns. Errors: Busy, StepError; anything else is a bug."""
+        answered.set(False)
         try:
             return call()
         except (Busy, StepError):
@@ -58,6 +59,8 @@ class Judge:
     def _answer(self, answer: BadAnswer, request: Request) -> Reply | Exception:
         status, text = answer.status, answer.text
         said = f"HTTP {status}: {self._hidden(_message(answer))}"
+        if 200 <= status < 300 and "html" in answer.headers.get("Content-Type", ""):
+            return Busy(f"a web page came and no {self.provider} reply ({_kind(answer)}), as from a login page or a proxy on the way")
         if 200 <= status < 300:
             return Busy(f"the server answered {status} with something that is no {self.provider} reply ({_kind(answer)})")
         if 300 <= status < 400:
@@ -68,6 +71,11 @@ class Judge:
             )
         if status in (400, 413) and _TOO_LONG.search(text):
             return Reply("", "too-long", detail=said)
+        if status in (400, 422, 500, 501) and "response_format" in text:  # llama-cpp-python's server says it by a 500
+            return StepError(
+                f"the server does not know how it is asked for the form of a reply ({said})",
+                remedy="choose another teacher.response_format: json_object, or text",
+            )
         if status == 402 or (status in (400, 403, 429) and _SPENT.search(text)):
             wait = _wait(answer)
             again = f"in {wait / 3600:.1f} hours" if wait and wait > 3600 else "when it is renewed"
@@ -78,6 +86,8 @@ class Judge:
         if status in _PASSING or status >= 500:
             return Busy(said, _wait(answer))
         if status in (401, 403) or _KEY.search(text):
+            if not self.connection.api_key:
+                return StepError(f"the server wants an API key ({said})", remedy="name the variable that holds it in resources.api_key_env")
             return StepError(f"{self.provider} refuses the API key ({said})", remedy="check the variable that resources.api_key_env names")
         if status in (404, 410):
             path = ", and look at the path of resources.endpoint" if self.connection.endpoint else ""
@@ -95,7 +105,7 @@ class Judge:
 
         chain = list(_chain(error))
         if any(isinstance(link, httpx2.TimeoutException | requests.Timeout) for link in chain):
-            return Busy(f"no answer within {self.connection.timeout:g} s")
+            return Busy(f"no answer within {self.connection.timeout:g} s (resources.request_timeout)")
         for link in chain:
             if isinstance(link, ssl.SSLCertVerificationError):
                 return StepError(
@@ -105,7 +115,7 @@ class Judge:
         if any(isinstance(link, httpx2.TransportError | requests.RequestException | ConnectionError) for link in chain):
             why = next((link.strerror for link in reversed(chain) if isinstance(link, OSError) and link.strerror), "")
             return Busy(f"the connection failed ({why or type(chain[-1]).__name__})")
-        if isinstance(error, ParseError | ValueError | TypeError | AttributeError | LookupError):
+        if answered.get() and isinstance(error, ParseError | ValueError | TypeError | AttributeError | LookupError):
             return Busy(f"the server answered 200 with something that is no {self.provider} reply ({type(error).__name__})")
         return error
 

@@ -78,7 +78,16 @@ class GgufEngine:
                 broken.append(error)
             return logits
 
+        def stop(_: object) -> bool:
+            try:
+                self._connection.between()
+            except BaseException as error:
+                broken.append(error)
+            return bool(broken)
+
         llama = self._llama
+        self._stop = llama_cpp.ggml_abort_callback(stop)  # kept, since llama.cpp keeps a pointer to it
+        llama_cpp.llama_set_abort_callback(llama.ctx, self._stop, None)
         llama.reset()  # nothing of the last prompt is reused: a reply hangs on its own request alone
         llama.set_seed(draw.seed)
         tokens = llama.generate(
@@ -88,14 +97,19 @@ class GgufEngine:
         vocabulary = llama_cpp.llama_model_get_vocab(llama.model)
         written: list[int] = []
         ended = False
-        for token in islice(tokens, most):
-            if broken:
-                raise broken[0]
-            ended = bool(llama_cpp.llama_vocab_is_eog(vocabulary, token))
-            if ended:
-                break
-            written.append(int(token))
-        tokens.close()
+        try:
+            for token in islice(tokens, most):
+                ended = bool(llama_cpp.llama_vocab_is_eog(vocabulary, token))
+                if ended or broken:
+                    break
+                written.append(int(token))
+        except RuntimeError:  # its word for having been stopped amid a computation
+            if not broken:
+                raise
+        finally:
+            tokens.close()
+        if broken:
+            raise broken[0]
         return llama.detokenize(written, prev_tokens=list(prompt)).decode("utf-8", "replace"), len(written), ended
 
     def _load(self, **options: Any) -> Any:

@@ -43,6 +43,8 @@ class TransformersEngine:
         finally:
             if bars:
                 logging.enable_progress_bar()
+        for module in self._model.modules():  # so many, that even a long prompt is left soon
+            module.register_forward_pre_hook(lambda *_: connection.between())
         self.limit = int(self._model.config.get_text_config().max_position_embeddings)
         configured = self._model.generation_config.eos_token_id
         ends = [self._tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])]

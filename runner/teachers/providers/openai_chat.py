@@ -53,17 +53,18 @@ class OpenAITeacher:
             raise MissingPackage("the teacher openai needs its package", remedy="pip install openai") from None
         self.model, self.generation = model, generation
         self._judge = Judge(self.provider, model, connection, _MODELS)
-        key = connection.api_key or "none"
         self._client = openai.OpenAI(
-            api_key=key,
+            api_key=connection.api_key or "none",  # which is not sent
             admin_api_key="",  # like the rest here: said, lest the SDK take it from the environment
             webhook_secret="",
             base_url=connection.endpoint or _ADDRESS,
-            default_headers={"Authorization": f"Bearer {key}"},
             timeout=connection.timeout,
             max_retries=0,
             http_client=httpx2_client(connection),
         )
+        self._client._custom_headers = {}  # OPENAI_CUSTOM_HEADERS has put some there, and no argument keeps it from that
+        authorization = f"Bearer {connection.api_key}" if connection.api_key else openai.omit
+        self._headers = {"Authorization": authorization, "OpenAI-Organization": openai.omit, "OpenAI-Project": openai.omit}
         # OpenAI's newer models refuse max_tokens, some compatible servers know nothing else and would pass over the other in silence.
         self._limit = _LIMITS[1] if connection.endpoint else _LIMITS[0]
 
@@ -88,7 +89,7 @@ class OpenAITeacher:
 
     def _send(self, request: Request, settings: Mapping[str, Any]) -> Any:
         return self._client.chat.completions.create(
-            model=self.model, messages=[{"role": "user", "content": request.prompt}], n=1, **settings
+            model=self.model, messages=[{"role": "user", "content": request.prompt}], n=1, extra_headers=self._headers, **settings
         )
 
 

@@ -82,9 +82,10 @@ class Synthesis:
         self._done = self._calls = 0
         intake.expect(self.wanted, self._turns.most)
 
-    def run(self) -> None:
+    def run(self, only_first: int | None = None) -> None:
         """Ask until as many pairs are taken as are wanted, or no text may be asked any more.
 
+        ``only_first`` ends it after the first so many texts, which are asked the very same as without it: a preview.
         Errors: StepError when too much is rejected, and those of the caller.
         """
         while missing := self.wanted - self._intake.taken:
@@ -94,9 +95,23 @@ class Synthesis:
             left = {type: self.types_wanted[type] - self.types_reached[type] for type in self.types_wanted}
             weights = self._plan.types if not self._intake.taken else {type: float(max(0, number)) for type, number in left.items()}
             types = self._plan.assign({id: slots[id] for id in sorted(slots, key=self._places.__getitem__)}, weights)
+            if only_first is not None:
+                types = self._limit(types, list(slots)[:only_first])
             self._progress(self._done, self._calls or len(types))
-            ask = self._ask_pairs if isinstance(self._way, Pairs) else self._ask_questions
-            ask(types, round * self._attempts)
+            if isinstance(self._way, Pairs):
+                self._ask_pairs(types, round * self._attempts)
+            else:
+                self._ask_questions(types, round * self._attempts, only_first)
+            if only_first is not None:
+                break
+
+    def _limit(self, types: Mapping[str, tuple[str, ...]], ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """The types of these texts alone, which are then all that is wanted."""
+        chosen = {id: types[id] for id in sorted(ids, key=self._places.__getitem__)}
+        self.types_wanted = dict(Counter(type for wanted in chosen.values() for type in wanted))
+        self.wanted = sum(self.types_wanted.values())
+        self._intake.expect(self.wanted, self.wanted)
+        return chosen
 
     def _ask_pairs(self, types: Mapping[str, Sequence[str]], sample: int) -> None:
         assert isinstance(self._way, Pairs)
@@ -130,7 +145,7 @@ class Synthesis:
                 self._turns.spend(units[0].id)
             self._step()
 
-    def _ask_questions(self, types: Mapping[str, Sequence[str]], sample: int) -> None:
+    def _ask_questions(self, types: Mapping[str, Sequence[str]], sample: int, only_first: int | None) -> None:
         assert isinstance(self._way, Retrieved)
         way, found = self._way, list[tuple[Unit, int, Question]]()
         foreseen = sum(len(wanted) for wanted in types.values())
@@ -152,6 +167,7 @@ class Synthesis:
                 else:
                     self._reject(unit, _DUPLICATE, question=item.question)
             self._step()
+        found = found[:only_first]  # a preview answers as many questions as it looks at texts
         self._calls += len(found) - foreseen
 
         def requests() -> Iterator[tuple[Request | None, tuple[Unit, Question, list[Unit]]]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.teachers import QUESTION_TYPES, AnswerFrom, Rejected, Request, WritePairs, WriteQuestions, open_teacher, read
+from runner.teachers import QUESTION_TYPES, AnswerFrom, Grade, Rejected, Request, WritePairs, WriteQuestions, open_teacher, read
 from runner.teachers.extractive.sentences import sentences
 from runner.teachers.tasks import Pair, WriteMultiHop
 
@@ -149,6 +149,10 @@ SILENT = [
     "FUSE on Linux does not support concurrent writes to one file.",
     "Run the script with two arguments to reproduce the result.",
     "Short sentence here.",
+    "We tune all hyperparameters of the baselines to maximize performance on a validation set.",
+    "The method described above ensures eventual consistency for the lengths of files.",
+    "A larger value finds more of the true neighbours and therefore takes longer.",
+    "With ten passages the prompt grows, small models lose the thread, and wrong answers follow.",
     "See https://example.org/very/long for the details of the whole protocol.",
     "The temperature is set in `x = f(y)` for all of the runs.",
     "Smith and Jones describe the method in Proceedings of the eleventh workshop.",
@@ -162,6 +166,35 @@ SILENT = [
 def test_unclear_sentences_give_no_question(sentence: str) -> None:
     reply = open_teacher("extractive").ask(Request("doc", "", WritePairs(sentence, ("factual",))))
     assert reply.text == '{"pairs": []}'
+
+
+#: What a sentence may be asked, but not this.
+WRONG = {
+    "The design of Reed and Sedge would suit any lab that has more machines than administrators.": "compare",
+    "Byte-pair encoding starts from single bytes and repeatedly merges the most frequent adjacent pair.": "encoding starts",
+    "NVSHMEM supports two modes with different requirements, and nvshmem.so is its library.": "nvshmem",
+    "Apple's SquirrelFish (5) is a JavaScript implementation based on call threading.": r"\(5\)",
+    "A major goal was to perform optimization online, so that the profile was specific to the execution.": "goal to",
+}
+
+
+@pytest.mark.parametrize("sentence", WRONG)
+def test_what_a_sentence_does_not_say_is_not_asked(sentence: str) -> None:
+    reply = open_teacher("extractive").ask(Request("doc", "", WritePairs(sentence, QUESTION_TYPES)))
+    assert not [pair for pair in json.loads(reply.text)["pairs"] if re.search(WRONG[sentence], pair["question"])]
+
+
+def test_a_sentence_is_not_asked_for_one_fact_in_two_ways() -> None:
+    sentence = "Gradient accumulation adds the gradients of several small batches before one update."
+    assert len(pairs(sentence, 4, ("factual",))) == 1
+
+
+def test_an_answer_without_a_word_is_graded_by_its_characters() -> None:
+    def grade(answer: str) -> int:
+        task = Grade("What forwards the request?", answer, "The node `A` forwards it.")
+        return int(json.loads(open_teacher("extractive").ask(Request("doc", "", task)).text)["score"])
+
+    assert (grade("`A`"), grade("`B`")) == (5, 1)
 
 
 MARKDOWN = """# Title that is no sentence.
@@ -243,6 +276,19 @@ def test_a_multi_hop_question_says_the_meaning_for_the_name() -> None:
     assert pair.type == "multi-hop"
 
 
+@pytest.mark.parametrize(
+    ("meaning", "asked"),
+    [
+        ("SpiderMonkey is the JavaScript VM embedded in an open-source web browser.", "the JavaScript VM"),
+        ("SpiderMonkey is the fastest VM on nine of the benchmarks in the set.", None),
+    ],
+)
+def test_a_meaning_ends_before_its_participle_and_is_no_superlative(meaning: str, asked: str | None) -> None:
+    text = f"{meaning}\n\nThe interpreter uses SpiderMonkey to reduce the memory traffic of the loop."
+    found = [pair.question for pair in pairs(text, 2, ("multi-hop",)) if pair.type == "multi-hop" and "SpiderMonkey" not in pair.question]
+    assert found == ([f"For what reason does the interpreter use {asked}?"] if asked else [])
+
+
 def test_a_multi_hop_question_spans_two_paragraphs_of_one_document() -> None:
     (pair,) = pairs("\n\n".join(HOP), types=("multi-hop",))
     assert (pair.type, len(pair.quotes)) == ("multi-hop", 2)
@@ -318,7 +364,7 @@ def check(texts: list[str], least: int) -> list[Pair]:
 def test_on_the_corpus() -> None:
     files = sorted((ROOT / "recipes" / "corpus").rglob("*.md"))
     assert files
-    found = check([file.read_text(encoding="utf-8") for file in files], 8 * len(files))
+    found = check([file.read_text(encoding="utf-8") for file in files], 7 * len(files))
     assert len({pair.type for pair in found}) >= 5
 
 
@@ -327,7 +373,7 @@ def test_on_the_corpus() -> None:
 def test_on_real_documents() -> None:
     texts = [file.read_text(encoding="utf-8") for file in sorted(SHARED.rglob("*.md")) if file.name != "SOURCE.md"]
     parts = [part for text in texts for part in re.split(r"\n(?=## )", text)]
-    found = check(parts, 100)
+    found = check(parts, 85)
     types = Counter(pair.type for pair in found)
     assert len(types) >= 7
     openings = Counter(" ".join(pair.question.split()[:2]) for pair in found)

@@ -122,7 +122,9 @@ PASSING: dict[str, tuple[Callable[[Api], Answer], str, Any]] = {
     "an error in a 200": (lambda api: Answer({"error": {"code": 429, "message": "upstream"}}), "HTTP 429: upstream", None),
     "reset": (lambda api: Answer(reset=True), "the connection failed", None),
     "cut body": (lambda api: Answer(api.says(GOOD).body, cut=True), "the connection failed", None),
-    "login page": (lambda api: Answer(b"<html>login</html>", 200, {"Content-Type": "text/html"}), "(text/html, 18 characters)", None),
+    "login page": (
+        lambda api: Answer(b"<html>login</html>", 200, {"Content-Type": "text/html"}), "18 characters), as from a login page", None,
+    ),
     "JSON cut short": (lambda api: Answer(api.says(GOOD).bytes()[:50]), "something that is no", None),
     "empty body": (lambda api: Answer(b""), "something that is no", None),
     "not Unicode": (lambda api: Answer(b"\xff\xfe\x00"), "something that is no", None),
@@ -147,7 +149,7 @@ def test_what_may_pass_is_busy_after_one_call(case: str, api: Api) -> None:
 def test_a_server_that_takes_too_long_is_busy(api: Api) -> None:
     raised = hasty(api, Answer(api.says(GOOD).body, delay=0.6), timeout=0.2)
     assert isinstance(raised, Busy)
-    assert (raised.reason, raised.wait) == ("no answer within 0.2 s", None)
+    assert (raised.reason, raised.wait) == ("no answer within 0.2 s (resources.request_timeout)", None)
 
 
 @pytest.mark.parametrize("api", ["gemini", "openai"], indirect=True)
@@ -157,7 +159,7 @@ def test_a_server_that_keeps_the_line_open_is_waited_for_and_not_for_ever(api: A
     assert reply.finish == "stop"
     raised = hasty(api, Answer(api.says(GOOD).body, drip=5), timeout=0.3)
     assert isinstance(raised, Busy)
-    assert raised.reason == "no answer within 0.3 s"
+    assert raised.reason == "no answer within 0.3 s (resources.request_timeout)"
 
 
 DAILY = {
@@ -206,6 +208,21 @@ def test_what_cannot_pass_fails_at_once(case: str, api: Api) -> None:
     assert more in raised.remedy
     assert len(calls) == 1
     assert_silent("".join(traceback.format_exception(raised)))
+
+
+def test_a_call_that_never_went_out_is_not_blamed_on_the_server(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a new version of an SDK wants something that it is not given."""
+
+    class Unlike:
+        def __getattr__(self, name: str) -> Any:
+            raise TypeError("missing an argument")
+
+    with serve(api.says(GOOD)) as server:
+        teacher = open_teacher(api.provider, Connection(KEY, server.url, 5.0), model=api.model)
+        teacher.ask(ask())
+        monkeypatch.setattr(teacher, "_model" if api.provider == "google-generativeai" else "_client", Unlike())
+        with pytest.raises(TypeError, match="missing an argument"):
+            teacher.ask(ask())
 
 
 def test_a_limit_of_the_minute_passes(api: Api) -> None:
@@ -320,19 +337,25 @@ def test_keys_and_addresses_that_cannot_be_right_are_refused(api: Api) -> None:
             open_teacher(api.provider, Connection("k", endpoint), model="m")
 
 
-def test_the_environment_gives_neither_key_nor_address(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_gives_neither_key_nor_address(api: Api, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("GOOGLE_API_KEY", "GEMINI_API_KEY", "OPENAI_API_KEY", "OPENAI_ADMIN_KEY"):
         monkeypatch.setenv(name, "somebody-elses")
     for name in ("GOOGLE_GEMINI_BASE_URL", "OPENAI_BASE_URL"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.setenv("GOOGLE_GENAI_USE_VERTEXAI", "true")
-    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "Authorization: Bearer somebody-elses")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "Authorization: Bearer somebody-elses\nX-Team: somebody-elses")
+    for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        monkeypatch.setenv(name, "somebody-elses")
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password somebody-elses\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     with pytest.raises(StepError, match="the API key is empty"):
         open_teacher(api.provider, Connection(""), model="m")
     with serve(api.says(GOOD)) as server:
         assert open_teacher(api.provider, Connection(KEY, server.url, 5.0), model=api.model).ask(ask()).finish == "stop"
         (request,) = server.requests
     assert "somebody-elses" not in str(request["headers"])
+    assert not {"openai-organization", "openai-project", "x-team"} & {name.lower() for name in request["headers"]}
+    assert [name for name, value in request["headers"].items() if value.startswith("Basic ")] == []
     assert KEY in str(request["headers"])
 
 

@@ -96,6 +96,44 @@ def test_a_reply_that_reaches_its_limit_is_truncated(form: str, models: dict[str
     assert (reply.finish, reply.tokens_out) == ("length", 5)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_an_interrupted_reply_is_given_up_amid_its_prompt_and_amid_its_text(form: str, models: dict[str, Path]) -> None:
+    class Interrupted(Exception):
+        pass
+
+    def between() -> None:
+        seen.append(len(seen))
+        if len(seen) >= limit:
+            raise Interrupted
+
+    seen: list[int] = []
+    limit = 10**9
+    connection = Connection(device="cpu", threads=1, between=between)
+    teacher = open_teacher("local", connection, path=str(models[form]), max_output_tokens=100)
+    expected = teacher.ask(ask())
+    whole = len(seen)
+    assert whole > 2 * expected.tokens_out
+    for limit in (1, 5, whole // 2):
+        seen.clear()
+        with pytest.raises(Interrupted):
+            teacher.ask(ask())
+        assert len(seen) <= limit + 2
+    limit = 10**9
+    assert teacher.ask(ask()) == expected
+
+
+def test_a_greedy_model_is_not_asked_for_the_same_again(models: dict[str, Path], tmp_path: Path) -> None:
+    outcomes, replies = [], tmp_path / "replies.jsonl"
+    for temperature in (0.0, 1.0):
+        teacher = open_teacher("local", CPU, path=str(models["gguf"]), max_output_tokens=5, temperature=temperature)
+        caller = Caller(teacher, replies=replies if not temperature else None)
+        outcomes += list(caller.ask_all([ask()], attempts=3))
+        caller.close()
+    assert [len(outcome.earlier) for outcome in outcomes] == [0, 2]
+    again = list(Caller(open_teacher("replay", path=str(replies))).ask_all([ask()], attempts=3))
+    assert again[0].reply.text == outcomes[0].reply.text, "and its recording is not asked for more than it holds"
+
+
 def test_a_longer_prompt_gets_a_longer_window(models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     from runner.teachers.providers import local_gguf
 

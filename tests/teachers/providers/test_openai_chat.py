@@ -42,6 +42,20 @@ def test_servers_that_know_no_schema_are_asked_for_json_or_for_nothing() -> None
     assert "response_format" not in body(says(GOOD), response_format="text")
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        error(400, "Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model.", param="response_format"),
+        error(500, "[{'type': 'literal_error', 'loc': ('body', 'response_format', 'type')}]"),
+    ],
+)
+def test_a_server_that_knows_no_schema_is_told_apart_from_one_in_trouble(answer: Answer) -> None:
+    with openai(answer) as server, pytest.raises(StepError, match="does not know how it is asked for the form of a reply") as caught:
+        teacher(server.url).ask(ask())
+    assert caught.value.remedy == "choose another teacher.response_format: json_object, or text"
+    assert len(server.requests) == 1
+
+
 @pytest.mark.parametrize("answer", [error(400, "Unsupported parameter", param="max_tokens"), error(422, "max_tokens: not permitted")])
 def test_the_limit_is_said_by_its_other_name_where_that_is_wanted(answer: Answer) -> None:
     with openai(lambda number, sent: answer if "max_tokens" in sent else says(GOOD)) as server:
