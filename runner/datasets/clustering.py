@@ -32,9 +32,10 @@ class Topic:
 def topics(examples: Sequence[Example], grouped: Sequence[Sequence[int]], number: int, seed: int = 0) -> list[Topic]:
     """The groups, put together into at most ``number`` topics, in order of first appearance.
 
-    Groups are never torn: each is one text, of the questions and answers in it. Texts are TF-IDF vectors of their words (1 + log
-    of the count; smoothed IDF; length 1), clustered by scikit-learn's k-means (k-means++, best of 3 starts) with ``seed``. Lexical and
-    offline: no model is asked. StepError when there are fewer groups than topics.
+    Groups are never torn: each is one text, of the questions and answers in it. Texts are TF-IDF vectors of their words (without
+    scikit-learn's English stop words, which tell how is asked and not about what; 1 + log of the count; smoothed IDF; length 1),
+    clustered by scikit-learn's k-means (k-means++, best of 3 starts) with ``seed``. Lexical and offline: no model is asked.
+    StepError when there are fewer groups than topics.
     """
     if len(grouped) < number:
         raise StepError(
@@ -44,11 +45,15 @@ def topics(examples: Sequence[Example], grouped: Sequence[Sequence[int]], number
         )
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
     from threadpoolctl import threadpool_limits
 
     texts = (" ".join(f"{examples[place]['question']} {examples[place]['answer']}" for place in places) for places in grouped)
-    vectorizer = TfidfVectorizer(analyzer=words, sublinear_tf=True, max_features=_VOCABULARY)
+
+    def telling_words(text: str) -> list[str]:
+        return [word for word in words(text) if word not in ENGLISH_STOP_WORDS]
+
+    vectorizer = TfidfVectorizer(analyzer=telling_words, sublinear_tf=True, max_features=_VOCABULARY)
     try:
         vectors = vectorizer.fit_transform(texts)
     except ValueError:  # scikit-learn's for an empty vocabulary

@@ -54,14 +54,28 @@ class Sorting:
                 self.victims.append((rule, found, example))
 
 
-def curate(examples: Iterable[Example], rules: Mapping[str, Callable[[list[Example]], Rule]]) -> tuple[list[Example], Sorting]:
+def curate(
+    examples: Iterable[Example],
+    rules: Mapping[str, Callable[[list[Example]], Rule]],
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[list[Example], Sorting]:
     """The examples that break no rule, and what became of the others: an example is the victim of the first rule that it breaks.
 
-    ``rules`` are made one after the other, each for the examples that are left.
+    ``rules`` are made one after the other, each for the examples that are left. ``progress`` is called with the judgements made so far,
+    and with how many there will be if nothing else is dropped.
     """
-    sorting, kept = Sorting(), list(examples)
-    for name, make in rules.items():
-        kept = list(sorting.judge(name, kept, make(kept)))
+    sorting, kept, done = Sorting(), list(examples), 0
+
+    def counted(given: list[Example], rules_after: int) -> Iterator[Example]:
+        for number, example in enumerate(given, 1):
+            yield example
+            progress(done + number, done + len(given) * (1 + rules_after))
+
+    for number, (name, make) in enumerate(rules.items(), 1):
+        given = kept
+        kept = list(sorting.judge(name, counted(given, len(rules) - number), make(given)))
+        done += len(given)
     return kept, sorting
 
 
@@ -105,7 +119,7 @@ def length(
     return rule
 
 
-def language(allowed: Sequence[str], min_confidence: float = 0.5) -> Rule:
+def language(allowed: Sequence[str], min_confidence: float = 0.8) -> Rule:
     """Question and answer together are not surely in a language other than ``allowed`` (ISO 639-1 codes), by py3langid.
 
     An example is dropped when another language is found with at least ``min_confidence`` (0 to 1): formulas, names and numbers, of

@@ -52,7 +52,8 @@ def lines(file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
 
 
 def parse(data: bytes) -> Any:
-    """A JSON value. NaN and infinities, which JSON does not have and pandas writes for missing values, are null. ValueError."""
+    """A JSON value. NaN and infinities, which JSON does not have and pandas writes for missing values, are null. ValueError, also for a map
+    that has a key twice."""
     try:
         return _DECODER.decode(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -84,4 +85,13 @@ def _finite(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-_DECODER = json.JSONDecoder(parse_constant=lambda _: None, parse_float=_finite)
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Python would keep the last of two equal keys, and lose the other in silence."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        twice = next(key for number, (key, _) in enumerate(pairs) if any(key == before for before, _ in pairs[:number]))
+        raise ValueError(f"`{twice}` stands twice in one map")
+    return found
+
+
+_DECODER = json.JSONDecoder(parse_constant=lambda _: None, parse_float=_finite, object_pairs_hook=_distinct)

@@ -28,7 +28,7 @@ MISSED = 0.001
 
 _GRAM = 5  # bytes; a gram is then a number of 40 bits, and equal numbers are equal grams
 _HASHES = 640  # the most hash functions; more cost time, fewer let more pairs through that are not similar
-_WORDS = 8  # 64-bit words of a sketch: bit h(gram) for every gram
+_WORDS = 64  # 64-bit words of a sketch: bit h(gram) for every gram, so that texts of up to some 1,500 grams leave most bits free
 _BLOCK = 1 << 18  # bytes of text hashed at a time: what the processor's cache holds
 _BATCH = 4096  # candidates filtered at a time
 _HELD = 1_000_000  # grams of verified texts that are kept for the next comparison
@@ -42,7 +42,7 @@ class NearDuplicates:
 
     ``near`` is the least Jaccard similarity (0.1 to 1). ``progress`` is called with the texts hashed so far and their number.
     ``within`` tells for each text the context that it is about, or "": only texts of equal contexts (folded) are compared.
-    About 1.2 KB of memory a text besides the folded text itself.
+    About 1.7 KB of memory a text besides the folded text itself.
     """
 
     def __init__(

@@ -33,6 +33,11 @@ class _Walk:
                 yield from self.item(item, depth, outer, f"{place}[{number}]")
         elif depth < len(self.parts) or place != ".".join(self.parts):
             yield from self.item(value, depth, outer, place)
+        elif _by_columns(value):
+            remedy = "write a map for each row; pandas does with `to_json(FILE.jsonl, orient='records', lines=True)`"
+            raise InputError(
+                f"holds columns{f' at `{place}`' if place else ''} where a list of rows should be", where=self.name, remedy=remedy
+            )
         elif isinstance(value, dict) and value and all(isinstance(row, dict) for row in value.values()):
             yield from self.values(value, depth, outer, place)
         else:
@@ -65,6 +70,17 @@ class _Walk:
         for key, below in value.items():
             row = {"id": key, **below} if isinstance(below, dict) else below
             yield from self.item(row, depth, outer, f"{place}.{key}" if place else key)
+
+
+def _by_columns(value: Any) -> bool:
+    """Whether a value is a table by columns: a map of lists of one length, or of maps by the numbers of the rows (pandas' default)."""
+    if not isinstance(value, dict) or not value:
+        return False
+    columns = list(value.values())
+    if all(isinstance(column, list) for column in columns):
+        return len(columns) > 1 and len({len(column) for column in columns}) == 1 and bool(columns[0])
+    numbers = [str(number) for number in range(len(columns[0]))] if isinstance(columns[0], dict) else []
+    return bool(numbers) and all(isinstance(column, dict) and list(column) == numbers for column in columns)
 
 
 def kind(value: object) -> str:

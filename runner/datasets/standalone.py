@@ -13,6 +13,7 @@ _ALONE = (
     r"|says?|said|stat|mention|descri|report|claim|propos|present|provide|giv|list|defin|discuss|suggest|argu|recommend|explain|mean|refer"
     r"|conclude|introduc|use|show|find|found|note|describ|identif|emphasi|highlight|compar))"
 )
+_NEARBY = frozenset(("points at the text", "points at another place"))
 _OWN = "speaks as the authors do"
 _POINTING = [
     (re.compile(rf"\b(?:the|this|these|those)\s+(?:{_TEXT}){_ALONE}", re.I), "points at the text"),
@@ -45,7 +46,10 @@ _POINTING = [
         _OWN,
     ),
     (
-        re.compile(r"\b[Ww]e\s+(?:propos|present|introduc|show|find|found|observ|report|describ|conduct|evaluat|train)(?:e[ds]?|ed|s)?\b"),
+        re.compile(
+            r"(?<![Cc]an )(?<![Cc]ould )(?<![Ss]hould )(?<![Mm]ust )"
+            r"\b[Ww]e\s+(?:propos|present|introduc|show|find|found|observ|report|describ|conduct|evaluat|train)(?:e[ds]?|ed|s)?\b"
+        ),
         _OWN,
     ),
     (re.compile(r"\bthe\s+(?:authors?|writers?|researchers)\b(?!\s+(?:of|who|behind)\b)", re.I), "points at who wrote the text"),
@@ -53,10 +57,15 @@ _POINTING = [
 ]
 #: A pronoun or "this method". Not the "it" of "Is it true that" or "does it take to", nor "those who".
 _REFERRING = re.compile(
-    r"\b(?:it(?!\b.*\b(?:to|that|if|when|for)\b)|its|they|their|them|he|she|his|her|this|these|such"
+    r"\b(?:it(?!\b.*\b(?:to|that|if|when|for|how|whether|why)\b)|its|they|their|them|he|she|his|her|such"
+    r"|(?:this|these)(?!\s+(?:week|month|year|season|morning|afternoon|evening|spring|summer|autumn|winter)s?\b)"
     r"|those(?!\s+(?:who|whose|that|which|with|in|of|at|from)\b))\b(?:\s+\w+)?",
     re.I | re.S,
 )
+#: A text of its own in the question: what stands on further lines, or after a colon.
+_CARRIED = re.compile(r"\n\s*\S|:\s*\S+\s+\S+\s+\S")
+#: "In her first term, what did Governor Sandoval do?": the name comes after the phrase that opens the sentence.
+_NAMED_LATER = re.compile(r"[^,.?!]*,[^.?!]*?\s(?-i:[A-Z])\w+", re.I)
 _WORD = re.compile(r"[^\W_]+(?:[-'’.+#/][^\W_]+)*(?:\+\+|#)?")
 #: Words that name nothing by themselves.
 _EMPTY = frozenset(
@@ -80,21 +89,27 @@ def dangling(question: str, also: Sequence[re.Pattern[str]] = ()) -> str | None:
     """What a question leaves to a text that its reader does not see, in words; None for a question that stands alone.
 
     The patterns are English: they know "the passage", "Table 2", "as mentioned above", "our results", a pronoun before any noun
-    ("How does it ..."), and questions that name nothing ("What is the main contribution?"). ``also`` are further ones. A question
+    ("How does it ..."), and questions that name nothing ("What is the main contribution?"). ``also`` are further ones. A question that
+    brings its text along ("Classify the following text: ...", or on further lines) may point at it. A question
     that names its subject vaguely ("the cluster") passes: who has only the question cannot tell that from a name.
     """
     for pattern, why in _POINTING:
-        if found := pattern.search(question):
+        if (found := pattern.search(question)) and not (why in _NEARBY and _CARRIED.search(question, found.end())):
             return f"{why}: {_shown(found)}"
     for pattern in also:
         if found := pattern.search(question):
             return f"matches {pattern.pattern!r}: {_shown(found)}"
     found = _REFERRING.search(question)
-    if found and not _names(before := question[: found.start()]) and not re.search(r"\bwho\b", before, re.I):
+    if found and not (_names(before := question[: found.start()]) or re.search(r"\bwho\b", before, re.I) or _named_later(question, found)):
         return f"refers to what it does not name: {_shown(found)}"
     if not _names(question):
         return "names nothing that could be looked up"
     return None
+
+
+def _named_later(question: str, found: re.Match[str]) -> bool:
+    opening = re.match(r"(?:in|on|at|for|with|during|after|before|under|like|unlike|despite)\b", question, re.I)
+    return bool(opening and _NAMED_LATER.match(question, found.end()))
 
 
 def _names(text: str) -> bool:

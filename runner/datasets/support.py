@@ -11,7 +11,8 @@ import regex
 #: A word of letters, or one character of a script that is written without spaces.
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}"
 _WORD = regex.compile(rf"(?V1)[{_UNSPACED}]|[\p{{L}}--[{_UNSPACED}]][[\w'’]--[{_UNSPACED}]]*")
-_NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?")
+_NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?(?![dD]\b)")  # not the 3 of 3D
+_LISTED = re.compile(r"(?:^|(?<=[\n.;:]))\s*\(?\d{1,2}[.)]\s+")  # the number of an item of a list
 _COUNTS = {word: float(n) for n, word in enumerate(re.findall(r"\w+", "one two three four five six seven eight nine ten eleven twelve"), 1)}
 _SHORT = 4  # letters; shorter words of scripts with spaces are mostly grammar
 _GRAMMAR = frozenset(
@@ -35,14 +36,16 @@ class Support:
 def support(answer: str, text: str) -> Support:
     """Compare words of four letters and more without their endings, and numbers by value (``1,000`` is 1000, ``2e-4`` is 0.0002).
 
-    What no comparison of words can tell, this does not: a negation, or the right words about the wrong thing.
+    A whole answer that stands in the text is held by it, be it a part of a word ("Japan" in "Japanese"). The numbers of a list's items are
+    none. What no comparison of words can tell, this does not: a negation, or the right words about the wrong thing.
     """
     answer, text = (unicodedata.normalize("NFKC", part) for part in (answer, text))
     wanted, held = _stems(answer), _stems(text)
-    share = len(wanted & held) / len(wanted) if wanted else 1.0
+    quoted = " ".join(answer.casefold().split()) in " ".join(text.casefold().split())
+    share = len(wanted & held) / len(wanted) if wanted and not quoted else 1.0
     values = {_value(found[0]) for found in _NUMBER.finditer(text)} | {_COUNTS[word] for word in text.casefold().split() if word in _COUNTS}
     glued = {float(part) for part in re.findall(r"\d+(?:\.\d+)?", text)}  # 4-bit, GPT2, v0.5
-    missing = [found[0] for found in _NUMBER.finditer(answer) if _value(found[0]) not in values | glued]
+    missing = [found[0] for found in _NUMBER.finditer(_LISTED.sub(" ", answer)) if _value(found[0]) not in values | glued]
     return Support(share, tuple(dict.fromkeys(missing)))
 
 

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 VERSION = 1
 PREVIEW = "examples"
 Resources = Calls
-PORTS = (Port("examples", "examples"), Port("chunks", "chunks", required=False), Port("documents", "documents", required=False))
+PORTS = (
+    Port("examples", "examples"),
+    Port("chunks", "chunks", required=False, about="where `supported` and `quality` find the text of pairs that name their chunks"),
+    Port("documents", "documents", required=False, about="the same for pairs that name documents only"),
+)
 
 _Most = Annotated[int, Meta(ge=1)] | None
 
@@ -51,7 +55,7 @@ class Language(Struct):
     """The pair is not surely in another language, by py3langid; where none can be told, it passes unchecked."""
 
     allowed: Annotated[list[str], doc("languages that pass, by their ISO 639-1 codes (`en`)", min_length=1)]
-    min_confidence: Annotated[float, doc("how sure another language must be, for a pair to be dropped", gt=0, le=1)] = 0.5
+    min_confidence: Annotated[float, doc("how sure another language must be, for a pair to be dropped", gt=0, le=1)] = 0.8
 
 
 class Supported(Struct):
@@ -158,43 +162,50 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
     from itertools import islice
 
     from runner.datasets import RowWriter, curation, read_rows
+    from runner.datasets.evidence import evidence
 
     given = list(islice(read_rows(inputs["examples"].path / "examples.jsonl"), ctx.preview))
-    evidence = _evidence(inputs, given) if params.supported or params.quality else {}
-    kept, sorting = curation.curate(given, _rules(params, lambda example: evidence.get(example["id"])))
+    texts: dict[str, str] = {}
+    if params.supported or params.quality:
+        rows = {port: read_rows(bound.path / f"{port}.jsonl") for port in ("chunks", "documents") if (bound := inputs.get(port))}
+        texts = evidence(given, **rows)
+    kept, sorting = curation.curate(
+        given, _rules(params, texts), progress=lambda done, total: ctx.progress(done, total, "examples by rules")
+    )
     if params.quality is not None:
-        kept = _graded(params.quality, kept, evidence, sorting, out, ctx)
-    with RowWriter(out / MAIN / "examples.jsonl") as rows:
+        kept = _graded(params.quality, kept, texts, sorting, out, ctx)
+    with RowWriter(out / MAIN / "examples.jsonl") as examples:
         for example in kept:
-            rows.write(example)
-    with RowWriter(out / MAIN / "rejected.jsonl") as rows:
+            examples.write(example)
+    with RowWriter(out / MAIN / "rejected.jsonl") as victims:
         for rule, detail, example in sorting.victims:
-            rows.write({**example, "reason": rule, "detail": detail})
+            victims.write({**example, "reason": rule, "detail": detail})
     counts = [{"rule": name, **asdict(count)} for name, count in sorting.counts.items()]
     summary = {"given": len(given), "taken": len(kept), "rules": counts}
     (out / MAIN / "curation.json").write_text(json.dumps(summary, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+    _report(sorting, len(given), len(kept), ctx)
+
+
+def _report(sorting: Sorting, given: int, kept: int, ctx: Context) -> None:
     for name, count in sorting.counts.items():
-        ctx.log(f"{name}: {count.dropped} of {count.given} dropped" + _unchecked(count.given - count.checked))
+        unchecked = count.given - count.checked
+        ctx.log(f"{name}: {count.dropped} of {count.given} dropped" + (f", {unchecked} could not be judged" if unchecked else ""))
         if count.given and not count.checked:
             ctx.warn(f"{name} could judge none of {count.given} examples" + (": none names a text" if name == "supported" else ""))
-    ctx.fact("examples", len(kept))
+    ctx.fact("examples", kept)
     ctx.fact("dropped", {name: count.dropped for name, count in sorting.counts.items()})
+    if not given:
+        raise StepError("there are no examples to curate", where="examples", remedy="see why the step before gave none")
     if not kept:
-        worst = max(sorting.counts, key=lambda name: sorting.counts[name].dropped, default="")
-        first = next((detail for rule, detail, _ in sorting.victims if rule == worst), "")
+        worst = max(sorting.counts, key=lambda name: sorting.counts[name].dropped)
+        first = next(detail for rule, detail, _ in sorting.victims if rule == worst)
         raise StepError(
-            f"none of {len(given)} examples is left; `{worst}` dropped {sorting.counts[worst].dropped}, the first because {first}"
-            if worst and given
-            else "there are no examples to curate",
+            f"none of {given} examples is left; `{worst}` dropped {sorting.counts[worst].dropped}, the first because {first}",
             remedy="ease the rule, or look at how the examples were made: `recipe run RECIPE --only STEP --preview 20`",
         )
 
 
-def _unchecked(number: int) -> str:
-    return f", {number} could not be judged" if number else ""
-
-
-def _rules(params: Params, evidence: Callable[[Example], str | None]) -> dict[str, Callable[[list[Example]], Rule]]:
+def _rules(params: Params, texts: Mapping[str, str]) -> dict[str, Callable[[list[Example]], Rule]]:
     """The rules that are applied, in their order: each is made for the examples that come to it."""
     from runner.datasets import curation
 
@@ -204,7 +215,7 @@ def _rules(params: Params, evidence: Callable[[Example], str | None]) -> dict[st
         if rule is not None:
             values = {field: getattr(rule, field) for field in rule.__struct_fields__}
             if name == "supported":
-                values["evidence"] = evidence
+                values["evidence"] = lambda example: texts.get(example["id"])
             made[name] = partial(_make, getattr(curation, name), values, name == "near_duplicates")
     return made
 
@@ -213,74 +224,27 @@ def _make(rule: Callable[..., Rule], values: Mapping[str, Any], among: bool, exa
     return rule(examples, **values) if among else rule(**values)
 
 
-def _evidence(inputs: Inputs, examples: Sequence[Example]) -> dict[str, str]:
-    """The text of each example, by its id: that of its chunks; else the context that it carries, its documents, its quotes."""
-    from runner.datasets import read_rows
-
-    texts: dict[tuple[str, str], str] = {}
-    for port, ids in (("chunks", _chunks), ("documents", lambda example: example.get("documents") or [])):
-        artifact = inputs.get(port)
-        if artifact is not None:
-            wanted = {id for example in examples for id in ids(example)}
-            for row in read_rows(artifact.path / f"{port}.jsonl"):
-                if row["id"] in wanted:
-                    texts[port, row["id"]] = row["text"]
-    found: dict[str, str] = {}
-    for example in examples:
-        candidates = (
-            [texts.get(("chunks", id), "") for id in _chunks(example)],
-            [example.get("context") or ""],
-            [texts.get(("documents", id), "") for id in example.get("documents") or []],
-            [source.get("quote") or "" for source in _sources(example)],
-        )
-        text = next((joined for parts in candidates if (joined := "\n\n".join(filter(None, parts)))), "")
-        if text:
-            found[example["id"]] = text
-    return found
-
-
-def _chunks(example: Example) -> list[str]:
-    named = [*(example.get("chunks") or []), *(source.get("chunk") for source in _sources(example))]
-    return list(dict.fromkeys(filter(None, named)))
-
-
-def _sources(example: Example) -> list[Mapping[str, Any]]:
-    return list(example.get("sources") or filter(None, [example.get("source")]))
-
-
 def _graded(
-    quality: Quality, examples: list[Example], evidence: Mapping[str, str], sorting: Sorting, out: Path, ctx: Context
+    quality: Quality, examples: list[Example], texts: Mapping[str, str], sorting: Sorting, out: Path, ctx: Context
 ) -> list[Example]:
     """The examples whose grade is high enough, each with its grade."""
-    import hashlib
-
-    from runner.teachers import Grade, Request, Score
-
-    template = ctx.prompt(quality.prompt)
-
-    def requests() -> Iterable[Request]:
-        for example in examples:
-            text = evidence.get(example["id"], "")
-            mark = hashlib.sha256("\n".join((example["question"], example["answer"], text)).encode()).hexdigest()[:12]
-            prompt = template.render(question=example["question"], answer=example["answer"], text=text, mark=mark)
-            yield Request(example["id"], prompt, Grade(example["question"], example["answer"], text))
+    from runner.teachers import Rejected
+    from runner.teachers.grading import grades
 
     wrong: dict[str, str] = {}
-    grades: dict[str, int] = {}
-    ungraded = 0
+    scores: dict[str, int] = {}
     with opening.open_caller(quality.teacher, ctx, replies=out / "provenance" / "replies.jsonl") as caller:
-        for done, (example, outcome) in enumerate(zip(examples, caller.ask_all(requests(), attempts=quality.attempts), strict=True), 1):
-            if outcome.rejected:
-                ungraded += 1
-                wrong[example["id"]] = f"no grade: {outcome.rejected}"
+        found = grades(examples, texts, caller, ctx.prompt(quality.prompt), attempts=quality.attempts)
+        for done, (example, grade) in enumerate(zip(examples, found, strict=True), 1):
+            if isinstance(grade, Rejected):
+                wrong[example["id"]] = f"no grade: {grade}"
             else:
-                score = outcome.items[0]
-                assert isinstance(score, Score)
-                grades[example["id"]] = score.score
-                if score.score < quality.min_score:
-                    wrong[example["id"]] = f"grade {score.score}: {score.reason}"
+                scores[example["id"]] = grade.score
+                if grade.score < quality.min_score:
+                    wrong[example["id"]] = f"grade {grade.score}: {grade.reason}"
             ctx.progress(done, len(examples), "examples")
-        if ungraded > quality.max_ungraded * len(examples):
+        ungraded = len(examples) - len(scores)
+        if ungraded > quality.max_ungraded * len(examples) and not ctx.preview:
             caller.forget_rejected()
             first = next(text for text in wrong.values() if text.startswith("no grade"))
             raise StepError(
@@ -289,4 +253,4 @@ def _graded(
                 remedy="mend the prompt or the teacher's settings; these are asked again in the next run",
             )
     kept = list(sorting.judge("quality", examples, lambda example: wrong.get(example["id"])))
-    return [{**example, "quality": grades[example["id"]]} for example in kept]
+    return [{**example, "quality": scores[example["id"]]} for example in kept]

@@ -70,7 +70,16 @@ class Params(Struct):
 
 
 #: ``shown``: few-shot examples and calibration sets, which held-out parts are checked against.
-PORTS = (Port("examples", "examples"), Port("shown", "examples", arity="many", required=False))
+PORTS = (
+    Port("examples", "examples"),
+    Port(
+        "shown",
+        "examples",
+        arity="many",
+        required=False,
+        about="what the model is shown besides, as few-shot examples: no question of a held-out part may stand there",
+    ),
+)
 
 
 def outputs(params: Params) -> Mapping[str, Output]:
@@ -123,7 +132,7 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
     parts = split(grouped, params.parts, params.seed)
     group_of = {place: number for number, group in enumerate(grouped) for place in group}
     leaks = Leaks(examples, params.near_duplicate, shown=shown, files=files, progress=progress)
-    largest = max(sorted(params.parts), key=lambda name: params.parts[name])
+    largest = _by_size(params)[0]
     dropped = _drop(params, parts, examples, leaks, ctx) if params.leaking == "drop" else {name: {} for name in parts}
     kept = {name: [place for place in places if place not in dropped[name]] for name, places in parts.items()}
     total, done = sum(len(places) for places in kept.values()), 0
@@ -166,7 +175,7 @@ def _drop(
     """Places of each part to leave out, with the kind and name of the counterpart: a part gives way to larger ones and to what is shown."""
     dropped: dict[str, dict[int, tuple[str, str]]] = {}
     larger: list[int] = []
-    for number, name in enumerate(sorted(parts, key=lambda name: (-params.parts[name], name))):
+    for number, name in enumerate(_by_size(params)):
         dropped[name] = {}
         for place, found in zip(parts[name], leaks.counterparts(parts[name], larger) if number else [{}] * len(parts[name]), strict=True):
             kind = next((kind for kind in ("question", "near_question", "shown") if kind in found), None)
@@ -185,6 +194,11 @@ def _drop(
             )
         larger += [place for place in parts[name] if place not in dropped[name]]
     return dropped
+
+
+def _by_size(params: Params) -> list[str]:
+    """The parts, the largest first, which is the one that is not held out; of equal ones `train` is the larger."""
+    return sorted(params.parts, key=lambda name: (-params.parts[name], name != "train", name))
 
 
 def _rejected(example: Any, kind: str, twin: str) -> dict[str, Any]:

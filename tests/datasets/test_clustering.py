@@ -31,6 +31,17 @@ def test_topics_hold_whole_documents_and_name_themselves() -> None:
     assert topics(rows, groups(rows), 3, seed=1) == found
 
 
+def test_how_is_asked_makes_no_topic() -> None:
+    asks = ("What does the {} do and why is it so that it does?", "When may we find out how many of these are there with the {}?")
+    rows = [
+        {"id": f"{thing}{n}", "question": asks[n % 2].format(thing), "answer": thing, "documents": [f"{thing}{n}"]}
+        for thing in ("kettle", "violin")
+        for n in range(4)
+    ]
+    found = topics(rows, groups(rows), 2)
+    assert sorted((len(topic.places), topic.terms[:1]) for topic in found) == [(4, ["kettle"]), (4, ["violin"])]
+
+
 def test_too_few_groups_and_no_words() -> None:
     rows = examples()
     with pytest.raises(StepError, match="6 groups of examples that share no document cannot make 7 topics"):

@@ -108,6 +108,25 @@ def test_a_crowd_of_equal_texts_and_a_progress_that_ends() -> None:
     assert search.repeats(range(5, 9)) == {8: 5}
 
 
+def test_texts_that_share_much_but_not_enough_are_told_apart_without_comparing_each_with_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = random.Random(0)
+    vocabulary = ["".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=chance.randint(3, 9))) for _ in range(2000)]
+    instruction = " ".join(chance.choices(vocabulary, k=60))
+    search = NearDuplicates([f"{instruction} {' '.join(chance.choices(vocabulary, k=18))}" for _ in range(300)], 0.8)
+    compared = 0
+
+    def jaccard(self: NearDuplicates, one: int, other: int) -> float:
+        nonlocal compared
+        compared += 1
+        return similarity(self, one, other)
+
+    similarity = NearDuplicates._jaccard
+    monkeypatch.setattr(NearDuplicates, "_jaccard", jaccard)
+    assert search.repeats() == {}
+    assert 0.5 < search.similarity(0, 1) < 0.75
+    assert compared < 300  # of some 15,000 that share a bucket
+
+
 def test_only_texts_of_equal_contexts_are_compared() -> None:
     texts, contexts = (
         ["Is it positive?", "is it positive", "Is it positive?", "What is it about?"],

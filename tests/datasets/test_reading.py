@@ -85,7 +85,7 @@ def test_rows_broken_by_themselves_are_records_with_a_fault(tmp_path: Path, monk
     monkeypatch.setattr(files, "MAX_LINE", 100)
     path = tmp_path / "x.jsonl"
     big = b'{"a": "' + b"x" * 300 + b'"}'
-    path.write_bytes(b"\n".join([b'{"a": ', b"[1]", b'{"a": "\xe9"}', big, b"[" * 90, b"1" * 99, b'{"a": 1}', b""]))
+    path.write_bytes(b"\n".join([b'{"a": ', b"[1]", b'{"a": "\xe9"}', big, b"[" * 90, b"1" * 99, b'{"a": 1}', b'{"a": 1, "a": 2}', b""]))
     assert [(record.place, record.columns, record.fault) for record in read_records(path)] == [
         ("line 1", {}, "it is not valid JSON: Expecting value, column 7"),
         ("line 2", {}, "it is a list where a map of columns should be"),
@@ -94,6 +94,7 @@ def test_rows_broken_by_themselves_are_records_with_a_fault(tmp_path: Path, monk
         ("line 5", {}, "it is not valid JSON: Expecting value, column 91"),
         ("line 6", {}, "it is a number where a map of columns should be"),
         ("line 7", {"a": 1}, ""),
+        ("line 8", {}, "it is not valid JSON: `a` stands twice in one map"),
     ]
 
 
@@ -114,6 +115,12 @@ ERRORS: list[tuple[str, bytes, dict[str, Any], str]] = [
     ("x.json", b"", {}, "x.json, line 1: not valid JSON: Expecting value, column 1\n"
      "  mend it, or give the file the extension of its format"),
     ("x.json", b'{"a": 1}', {}, "x.json: holds a map where a list of rows should be\n  `records` leads to the rows; there are `a`"),
+    ("x.json", b'{"a": {"0": "p", "1": "q"}, "b": {"0": 1, "1": 2}}', {}, "x.json: holds columns where a list of rows should be\n"
+     "  write a map for each row; pandas does with `to_json(FILE.jsonl, orient='records', lines=True)`"),
+    ("x.json", b'{"d": {"a": ["p", "q"], "b": [1, 2]}}', {"records": "d"}, "x.json: holds columns at `d` where a list of rows should be\n"
+     "  write a map for each row; pandas does with `to_json(FILE.jsonl, orient='records', lines=True)`"),
+    ("x.json", b'{"a": {"b": 1}, "a": {"b": 2}}', {}, "x.json: not valid JSON: `a` stands twice in one map\n"
+     "  mend it, or give the file the extension of its format"),
     ("x.json", b'{"a": 1}', {"records": "b.c"}, "x.json: has no `b.c`: there is no `b`\n  the file holds `a`"),
     ("x.json", b'{"a": {"d": 1}}', {"records": "a.c"}, "x.json: has no `a.c`: there is no `c`\n  there are `d`"),
     ("x.csv", b"a\n1\n", {"records": "a"}, "x.csv: `records` is a path inside of a .json file\n  leave `records` out"),

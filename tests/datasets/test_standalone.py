@@ -32,6 +32,12 @@ SHARED = Path(__file__).resolve().parents[2] / "../shared/data"
         "Что такое внимание?",
         "What is C++?",
         "What was the 10% rule?",
+        "Classify the following text as offensive or not: you acted really crazy last night.",
+        "The given text must be classified as offensive.\n\nYou acted really crazy last night.",
+        "In her first term, Governor Sandoval gave 12 addresses, twice as many as Hawkins; how many did both give?",
+        "In its second version, what did YOLO change?",
+        "This week, the fishmonger sold 50 kg of salmon; how much a day?",
+        "Can we find a formula that generates all prime numbers?",
     ],
 )
 def test_a_question_that_names_its_subject_stands_alone(question: str) -> None:
@@ -54,6 +60,8 @@ def test_a_question_that_names_its_subject_stands_alone(question: str) -> None:
         ("What do our results show for LoRA?", 'speaks as the authors do: "our results"'),
         ("How did we train DeepSeek?", 'speaks as the authors do: "we train"'),
         ("What does the proposed method cost?", 'names its subject only as what is proposed: "the proposed method"'),
+        ("In its second version, what did it change?", 'refers to what it does not name: "its second"'),
+        ("What is said in the passage about LoRA?\n", 'points at the text: "the passage"'),
         ("How does it work?", 'refers to what it does not name: "it work"'),
         ("How is this method trained?", 'refers to what it does not name: "this method"'),
         ("Why was he unable to enrol at the university?", 'refers to what it does not name: "he unable"'),

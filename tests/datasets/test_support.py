@@ -24,6 +24,11 @@ SHARED = Path(__file__).resolve().parents[2] / "../shared/data"
         ("注意力机制", "注意力", Support(0.6)),
         ("LoRA微调", "用LoRA微调模型", Support(1.0)),
         ("yes", "anything", Support(1.0)),
+        ("Japan", "Japanese imports", Support(1.0)),
+        ("western Europe", "textiles of Western  European origin", Support(1.0)),
+        ("1. It is cheap; 2. it is exact. 3) It has 4 parts", "cheap, exact, parts", Support(1.0, ("4",))),
+        ("3D volumes", "volumes", Support(1.0)),
+        ("30 volumes", "volumes", Support(1.0, ("30",))),
         ("", "", Support(1.0)),
     ],
 )

@@ -70,7 +70,7 @@ def run(
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text("".join(json.dumps(line) + "\n" for line in lines))
     inputs = {"examples": artifact(given, "examples"), "chunks": artifact(texts, "chunks") if chunks else None, "documents": None}
-    calls = Calls(backoff=0.01, retries=1, endpoint=server.url if server else "")
+    calls = Calls(backoff=0.01, retries=1, endpoint=server.url if server else "", api_key_env="GOOGLE_API_KEY")
     ctx = LocalContext(folder / "ctx", ROOT, calls, secrets={"GOOGLE_API_KEY": "key-4711"}, preview=preview)
     curate.run(msgspec.convert(params, curate.Params), inputs, folder / "out", ctx)
     main = folder / "out" / "main"

@@ -88,6 +88,11 @@ def test_parts_share_no_document_and_report_what_they_are(tmp_path: Path) -> Non
     assert ctx.facts == {"share_train": 0.8, "share_test": 0.2, "leakage_train": 0, "leakage_test": 0}
 
 
+def test_of_two_halves_it_is_not_training_that_is_held_out(tmp_path: Path) -> None:
+    _, summaries, _ = run(tmp_path, rows(), parts={"train": 0.5, "test": 0.5})
+    assert {name: summary["held_out"] for name, summary in summaries.items()} == {"train": False, "test": True}
+
+
 def test_the_order_of_the_parts_does_not_matter(tmp_path: Path) -> None:
     given = rows()
     assert run(tmp_path, given, parts={"a": 0.5, "b": 0.5})[0] == run(tmp_path, given, parts={"b": 0.5, "a": 0.5})[0]
