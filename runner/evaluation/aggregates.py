@@ -5,7 +5,10 @@ draw is then a weighted sum, so that all draws are one matrix product. The stati
 
 - ``mean``: (value,); the figure is the mean over items.
 - ``weighted mean``: (value * weight, weight); the figure is the ratio of the sums.
+- ``exp of weighted mean``: the same.
 - ``corpus BLEU``: (answer length, reference length, 4 matched n-gram counts, 4 n-gram counts).
+- ``corpus chrF``: (answer, reference and matched n-gram counts) of 6 orders.
+- ``intercept``: (y, x, x y, x x); the figure is the least-squares line's y at x = 0.
 """
 
 from __future__ import annotations
@@ -51,4 +54,43 @@ def corpus_bleu(totals: Array, items: int) -> Array:
     return bleu
 
 
-AGGREGATES: dict[str, Aggregate] = {"mean": mean, "weighted mean": weighted_mean, "corpus BLEU": corpus_bleu}
+def exp_of_weighted_mean(totals: Array, items: int) -> Array:
+    """(..., 2) to (...)."""
+    figures: Array = np.exp(np.minimum(weighted_mean(totals, items), 700.0))
+    return figures
+
+
+def corpus_chrf(totals: Array, items: int) -> Array:
+    """(..., 18) to (...), 0 to 100: sacreBLEU's corpus score, for many corpora at once.
+
+    Popović (2015) with beta 2: precision and recall are averaged over the orders that both sides have, then combined.
+    """
+    counts = totals.reshape(*totals.shape[:-1], 6, 3)
+    answers, references, matched = counts[..., 0], counts[..., 1], counts[..., 2]
+    has = (answers > 0) & (references > 0)
+    orders = np.maximum(has.sum(axis=-1), 1)
+    precision = np.where(has, matched / np.where(answers > 0, answers, 1), 0).sum(axis=-1) / orders
+    recall = np.where(has, matched / np.where(references > 0, references, 1), 0).sum(axis=-1) / orders
+    weighted = 4 * precision + recall
+    chrf: Array = np.where(weighted > 0, 100 * 5 * precision * recall / np.where(weighted > 0, weighted, 1), 0.0)
+    return chrf
+
+
+def intercept(totals: Array, items: int) -> Array:
+    """(..., 4) to (...), 0 to 100: the mean of y where x does not vary."""
+    y, x, xy, xx = (totals[..., column] / items for column in range(4))
+    variance = xx - x * x
+    varies = variance > 1e-12
+    slope = np.where(varies, (xy - x * y) / np.where(varies, variance, 1), 0.0)
+    figures: Array = np.clip(y - slope * x, 0.0, 100.0)
+    return figures
+
+
+AGGREGATES: dict[str, Aggregate] = {
+    "mean": mean,
+    "weighted mean": weighted_mean,
+    "exp of weighted mean": exp_of_weighted_mean,
+    "corpus BLEU": corpus_bleu,
+    "corpus chrF": corpus_chrf,
+    "intercept": intercept,
+}

@@ -82,25 +82,37 @@ def intervals(tables: Sequence[Table], resampling: Resampling) -> list[tuple[lis
 
 def paired(tables: Sequence[Table], drawn: Sequence[Array], baseline: int, resampling: Resampling) -> list[list[Paired]]:
     """Of each table: every arm but ``baseline`` minus that arm, in the order of the arms; ``drawn`` is from :func:`intervals`."""
-    gaps = [table.statistics - table.statistics[baseline] for table in tables]
-    found = []
-    for table, figures, moved in zip(tables, drawn, _together(_flipped, gaps, resampling), strict=True):
-        totals = table.statistics.sum(axis=1)
-        middle = (totals + totals[baseline]) / 2
+    steps = [[[(baseline, arm)] for arm in range(len(table.statistics)) if arm != baseline] for table in tables]
+    return differences(tables, drawn, steps, resampling)
+
+
+def differences(
+    tables: Sequence[Table], drawn: Sequence[Array], steps: Sequence[Sequence[Sequence[tuple[int, int]]]], resampling: Resampling
+) -> list[list[Paired]]:
+    """Of each table and each of its steps: second arm minus first, averaged over the step's pairs of arms (one pair or more).
+
+    An item's answers are swapped between the arms of all pairs at once, so that the arms of a factorial experiment stay together.
+    With several pairs, ``better``, ``worse`` and ``ties`` go by the mean of an item's gains.
+    """
+    asked = [i for i, each in enumerate(steps) if each]
+    chosen = [sorted({pair for step in steps[i] for pair in step}) for i in asked]
+    gaps = [np.stack([tables[i].statistics[b] - tables[i].statistics[a] for a, b in pairs]) for i, pairs in zip(asked, chosen, strict=True)]
+    found: list[list[Paired]] = [[] for _ in tables]
+    for i, pairs, moved in zip(asked, chosen, _together(_flipped, gaps, resampling), strict=True):
+        table, totals, figures = tables[i], tables[i].statistics.sum(axis=1), tables[i].figures()
+        middle = np.stack([(totals[a] + totals[b]) / 2 for a, b in pairs])
         # Halves of whole counts are exact in binary, so that BLEU meets "no match" where there is none.
         flipped = table.aggregate(middle + moved, table.n) - table.aggregate(middle - moved, table.n)
-        differences = table.figures() - table.figures()[baseline]
-        extreme = (np.abs(flipped) >= np.abs(differences) * (1 - 1e-9) - 1e-12).sum(axis=0)
-        lows, highs = _percentiles(figures - figures[:, [baseline]], resampling.confidence)
-        arms = []
-        for arm in range(len(differences)):
-            if arm != baseline:
-                gain = (table.scores[arm] - table.scores[baseline]) * (1 if table.higher_is_better else -1)
-                better, worse = int((gain > 1e-9).sum()), int((gain < -1e-9).sum())
-                p = float((1 + extreme[arm]) / (1 + resampling.samples))
-                values = float(differences[arm]), float(lows[arm]), float(highs[arm]), p
-                arms.append(Paired(*values, table.n, better, worse, table.n - better - worse))
-        found.append(arms)
+        for step in steps[i]:
+            at = [pairs.index(pair) for pair in step]
+            first, second = [a for a, _ in step], [b for _, b in step]
+            difference = float((figures[second] - figures[first]).mean())
+            extreme = int((np.abs(flipped[:, at].mean(axis=1)) >= abs(difference) * (1 - 1e-9) - 1e-12).sum())
+            low, high = _percentiles((drawn[i][:, second] - drawn[i][:, first]).mean(axis=1), resampling.confidence)
+            gain = (table.scores[second] - table.scores[first]).mean(axis=0) * (1 if table.higher_is_better else -1)
+            better, worse = int((gain > 1e-9).sum()), int((gain < -1e-9).sum())
+            p = (1 + extreme) / (1 + resampling.samples)
+            found[i].append(Paired(difference, float(low), float(high), p, table.n, better, worse, table.n - better - worse))
     return found
 
 

@@ -119,6 +119,9 @@ class Reader:
         assert scores is not None
         if first.axes == second.axes:
             return 0.0, 0.0, 1.0, 0
+        for row in scores.document.get("not_comparable") or ():
+            if row["metric"] == first.name and first.axes in row["arms"] and second.axes in row["arms"]:
+                raise Unmeasured(f"{first.name} of these arms is not comparable: {row['reason']}")
         for row in scores.document["paired"]:
             if row["metric"] == first.name and row["arm"] == first.axes and row["baseline"] == second.axes:
                 return row["low"], row["high"], row["p"], row["n"]

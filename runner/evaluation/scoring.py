@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from runner.errors import InputError
-from runner.evaluation.aggregates import AGGREGATES, Array
-from runner.evaluation.bootstrap import Resampling, Table, holm, intervals, paired
+from runner.evaluation.arms import Aligned, Arm, Axes, align, label
+from runner.evaluation.bootstrap import Paired, Resampling, differences, holm, intervals
+from runner.evaluation.cost import tokens
+from runner.evaluation.effects import steps
 from runner.evaluation.metrics import METRICS, ItemMetric
+from runner.evaluation.tables import MetricTable, tables_of
 
-Axes = Mapping[str, str]
-_KEPT = ("id", "question", "reference", "answer", "reference_loss", "reference_tokens")
 _FEW = 30
-
-
-@dataclass(frozen=True)
-class Arm:
-    """A system's answers: rows of ``answers.jsonl`` under the axis values that name it."""
-
-    axes: Axes
-    rows: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -38,176 +27,184 @@ class Scored:
     warnings: Sequence[str]
 
 
-def read_answers(file: Path) -> list[dict[str, Any]]:
-    """The fields of ``answers.jsonl`` that are scored. Raises InputError, naming the row, for a broken or repeated one."""
-    rows: list[dict[str, Any]] = []
-    seen: set[str] = set()
-    try:
-        with file.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                row = json.loads(line)
-                lacking = [name for name in ("id", "reference", "answer") if not isinstance(row.get(name), str)]
-                if lacking:
-                    raise InputError(f"the row has no text as {', '.join(lacking)}", where=f"{file}:{number}")
-                if row["id"] in seen:
-                    raise InputError(f"the item {row['id']} is answered twice", where=f"{file}:{number}")
-                seen.add(row["id"])
-                rows.append({name: row[name] for name in _KEPT if name in row})
-    except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"the answers cannot be read: {error}", where=str(file)) from None
-    return rows
-
-
-def label(axes: Axes) -> str:
-    """``system=lora, rag=none``, or ``the only arm``."""
-    return ", ".join(f"{axis}={value}" for axis, value in axes.items()) or "the only arm"
-
-
 def score(
-    arms: Sequence[Arm],
-    metrics: Sequence[str],
+    arms: Sequence[Arm] | Aligned,
+    metrics: Sequence[str | ItemMetric],
     *,
     baseline: Axes | None = None,
+    breakdowns: Sequence[str] = (),
     resampling: Resampling | None = None,
     missing: Sequence[str] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Scored:
     """Score every arm by every metric on the items that all arms answered.
 
-    ``baseline`` is the full axes of the arm that the others are compared with. ``missing`` names arms that failed.
-    Raises InputError when the arms share no item, or a metric has nothing to score.
+    Metrics that need nothing but the answers may be given by name. ``baseline`` is the full axes of the arm that the others are
+    compared with. ``breakdowns`` names what items are grouped by: ``type``, ``document``, or a name in their ``extra``. ``missing``
+    names arms that failed. Raises InputError when the arms share no item, or a metric has nothing to score.
     """
     resampling = resampling or Resampling()
-    if not arms:
-        raise InputError("there is no arm to evaluate")
-    by_axes = Counter(label(arm.axes) for arm in arms)
-    if twice := [name for name, count in by_axes.items() if count > 1]:
-        raise InputError(f"two sets of answers are both called {twice[0]}", remedy="tell them apart by an axis of the matrix")
-    shared, left_out, warnings = _shared_items(arms)
-    aligned = [_aligned(arm, shared) for arm in arms]
-    tables = _tables(arms, aligned, [METRICS[name]() for name in metrics], progress)
-
-    base = None if baseline is None else next(i for i, arm in enumerate(arms) if dict(arm.axes) == dict(baseline))
+    aligned = arms if isinstance(arms, Aligned) else align(arms)
+    warnings = list(aligned.warnings)
+    made = [METRICS[metric]() if isinstance(metric, str) else metric for metric in metrics]
+    tables = tables_of(aligned.arms, made, progress, warnings.append)
+    base = None if baseline is None else next(i for i, arm in enumerate(aligned.arms) if dict(arm.axes) == dict(baseline))
+    all_axes = [dict(arm.axes) for arm in aligned.arms]
     document: dict[str, Any] = {
         "metrics": [table.metric.describe() for table in tables],
-        "items": len(shared),
-        "left_out": left_out,
-        "baseline": None if base is None else dict(arms[base].axes),
+        "items": len(aligned.items),
+        "left_out": dict(aligned.left_out),
+        "baseline": None if base is None else all_axes[base],
         "bootstrap": {
             **asdict(resampling),
             "interval": "percentile, items drawn with replacement, the same draws for every arm",
             "p": "two-sided, answers of an item swapped between the two arms at random",
-            "p_adjusted": "Holm, over the arms, within each metric",
+            "p_adjusted": "Holm, over the arms, within each metric; of effects over the effects",
         },
-        "arms": [{"axes": dict(arm.axes), "n": len(shared), "values": {}} for arm in arms],
-        "paired": [],
+        "arms": [
+            {"axes": axes, "n": len(aligned.items), "values": {}, "tokens": tokens(arm.rows)}
+            for axes, arm in zip(all_axes, aligned.arms, strict=True)
+        ],
+        "not_comparable": [
+            {"metric": table.metric.key, "arms": [all_axes[first], all_axes[second]], "reason": reason}
+            for table in tables
+            for (first, second), reason in table.incomparable.items()
+        ],
         "missing_arms": list(missing),
     }
     counted = [table.counted for table in tables]
     analysed = intervals(counted, resampling)
     for table, (found, _) in zip(tables, analysed, strict=True):
-        for entry, interval in zip(document["arms"], found, strict=True):
-            entry["values"][table.metric.key] = _numbers(asdict(interval))
-        if table.counted.n < len(shared):
-            warnings.append(f"{table.metric.title} is over {table.counted.n} of {len(shared)} items: the others have no score in some arm")
-    if base is not None:
-        differences = paired(counted, [drawn for _, drawn in analysed], base, resampling)
-        others = [dict(arm.axes) for i, arm in enumerate(arms) if i != base]
-        for table, pairs in zip(tables, differences, strict=True):
-            adjusted = holm([pair.p for pair in pairs])
-            document["paired"] += [
-                {"metric": table.metric.key, "arm": arm, "baseline": document["baseline"], **_numbers({**asdict(pair), "p_adjusted": p})}
-                for arm, pair, p in zip(others, pairs, adjusted, strict=True)
-            ]
-    if len(shared) < _FEW:
-        warnings.append(f"{len(shared)} items are few: bootstrap intervals are too narrow below about {_FEW}")
-    return Scored(document, list(_item_rows(arms, shared, tables)), warnings)
+        for position, interval in zip(table.arms, found, strict=True):
+            document["arms"][position]["values"][table.metric.key] = _numbers(asdict(interval))
+    drawn = [figures for _, figures in analysed]
+    document["paired"] = _compared(tables, drawn, base, all_axes, resampling)
+    document["effects"] = _effects(tables, drawn, aligned.arms, baseline, resampling)
+    document["breakdowns"] = list(_broken_down(tables, aligned, breakdowns, resampling, warnings))
+    warnings += _said(tables, all_axes, base)
+    if len(aligned.items) < _FEW:
+        warnings.append(f"{len(aligned.items)} items are few: bootstrap intervals are too narrow below about {_FEW}")
+    return Scored(document, list(_item_rows(aligned, tables)), warnings)
 
 
-@dataclass(frozen=True)
-class _Scores:
-    """One metric over all arms: scores (arms, shared items), NaN where there is none; their statistics; what counts of them."""
-
-    metric: ItemMetric
-    scores: Array
-    statistics: Array
-    counted: Table  # the items that every arm has a score for
-
-
-def _tables(
-    arms: Sequence[Arm], aligned: Sequence[Sequence[Mapping[str, Any]]], metrics: Sequence[ItemMetric], progress: Callable[[int, int], None]
-) -> list[_Scores]:
-    total, done = len(metrics) * sum(len(rows) for rows in aligned), 0
-    tables = []
-    for metric in metrics:
-        scores, statistics = [], []
-        for arm, rows in zip(arms, aligned, strict=True):
-            parts = []
-            for start in range(0, len(rows), 250):
-                part = rows[start : start + 250]
-                parts.append(metric.items(**metric.columns(part)))
-                done += len(part)
-                progress(done, total)
-            scores.append(np.concatenate([part[0] for part in parts]))
-            statistics.append(np.concatenate([part[1] for part in parts]))
-            if np.isnan(scores[-1]).all():
-                raise InputError(
-                    f"{metric.key} has nothing to score: the answers of {label(arm.axes)} hold no reference_loss",
-                    remedy="set reference_loss: true in the step that answers, or leave the metric out",
-                )
-        figures, sums = np.stack(scores), np.stack(statistics)
-        kept = ~np.isnan(figures).any(axis=0)
-        if not kept.any():
-            raise InputError(f"{metric.key} has no item that every arm has a score for")
-        counted = Table(sums[:, kept], figures[:, kept], AGGREGATES[metric.aggregation], metric.higher_is_better)
-        tables.append(_Scores(metric, figures, sums, counted))
-    return tables
+def _compared(
+    tables: Sequence[MetricTable],
+    drawn: Sequence[Any],
+    base: int | None,
+    all_axes: Sequence[dict[str, str]],
+    resampling: Resampling,
+) -> list[dict[str, Any]]:
+    """Every arm against the baseline, by metric, where the two can be compared."""
+    if base is None:
+        return []
+    others: list[list[int]] = []
+    for table in tables:
+        others.append([arm for arm in table.arms if arm != base and base in table.arms and table.comparable(base, arm)])
+    pairs = [[[(_row(table, base), _row(table, arm))] for arm in found] for table, found in zip(tables, others, strict=True)]
+    rows = []
+    for table, found, results in zip(
+        tables, others, differences([table.counted for table in tables], drawn, pairs, resampling), strict=True
+    ):
+        for arm, result in zip(found, _adjusted(results), strict=True):
+            rows.append({"metric": table.metric.key, "arm": all_axes[arm], "baseline": all_axes[base], **result})
+    return rows
 
 
-def _shared_items(arms: Sequence[Arm]) -> tuple[list[str], dict[str, Any], list[str]]:
-    """Ids answered by every arm, with the same question and reference in all; what is left out; warnings."""
-    first = {row["id"]: (row.get("question"), row["reference"]) for row in arms[0].rows}
-    shared, changed = set(first), set()
-    for arm in arms[1:]:
-        shared &= {row["id"] for row in arm.rows}
-        changed |= {row["id"] for row in arm.rows if row["id"] in first and first[row["id"]] != (row.get("question"), row["reference"])}
-    kept = [row["id"] for row in arms[0].rows if row["id"] in shared - changed]
-    everything = {row["id"] for arm in arms for row in arm.rows}
-    if not kept:
-        counts = "; ".join(f"{label(arm.axes)}: {len(arm.rows)}" for arm in arms)
-        raise InputError(
-            f"no item was answered by every arm ({counts})" if everything else "the answers are empty",
-            remedy="arms are compared on the same questions: give every arm the same split",
-        )
-    left_out = {"items": len(everything) - len(kept), "changed": len(changed & shared)}
-    warnings = []
-    if left_out["items"]:
-        counts = ", ".join(f"{label(arm.axes)} {len(arm.rows)}" for arm in arms)
-        warnings.append(
-            f"{left_out['items']} of {len(everything)} items are left out, because not every arm answered the same ones ({counts})"
-        )
-    if left_out["changed"]:
-        warnings.append(f"{left_out['changed']} of them have the same id, but another question or reference in some arm")
-    return kept, left_out, warnings
+def _effects(
+    tables: Sequence[MetricTable], drawn: Sequence[Any], arms: Sequence[Arm], baseline: Axes | None, resampling: Resampling
+) -> list[dict[str, Any]]:
+    """What each axis does, averaged over the arms that differ in nothing else; ``pairs`` is 0 where there are none."""
+    asked = steps(arms, baseline)
+    usable = [[_usable(table, step.pairs) for step in asked] for table in tables]
+    rows_of = [
+        [[(_row(table, a), _row(table, b)) for a, b in pairs] for pairs in found if pairs]
+        for table, found in zip(tables, usable, strict=True)
+    ]
+    results = differences([table.counted for table in tables], drawn, rows_of, resampling)
+    rows = []
+    for table, found, numbers in zip(tables, usable, results, strict=True):
+        adjusted = iter(_adjusted(numbers))
+        for step, pairs in zip(asked, found, strict=True):
+            about = {"metric": table.metric.key, "axis": step.axis, "from": step.before, "to": step.after, "pairs": len(pairs)}
+            rows.append({**about, **(next(adjusted) if pairs else {})})
+    return rows
 
 
-def _aligned(arm: Arm, shared: Sequence[str]) -> list[Mapping[str, Any]]:
-    rows = {row["id"]: row for row in arm.rows}
-    return [rows[item] for item in shared]
+def _usable(table: MetricTable, pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    return [(a, b) for a, b in pairs if a in table.arms and b in table.arms and table.comparable(a, b)]
 
 
-def _item_rows(arms: Sequence[Arm], shared: Sequence[str], tables: Sequence[_Scores]) -> Iterator[dict[str, Any]]:
-    for position, arm in enumerate(arms):
-        for index, item in enumerate(shared):
-            scored = [table for table in tables if not np.isnan(table.scores[position, index])]
-            row: dict[str, Any] = {"id": item, "axes": dict(arm.axes)}
-            row["values"] = {table.metric.key: _rounded(float(table.scores[position, index])) for table in scored}
-            row["statistics"] = {
-                table.metric.key: [_rounded(float(number)) for number in table.statistics[position, index]]
-                for table in scored
+def _broken_down(
+    tables: Sequence[MetricTable], aligned: Aligned, names: Sequence[str], resampling: Resampling, warnings: list[str]
+) -> Iterator[dict[str, Any]]:
+    """The arms' figures over the items of each group, where there are two groups or more."""
+    rows = aligned.arms[0].rows
+    for name in names:
+        groups: dict[str, Any] = {}
+        for item, row in enumerate(rows):
+            for group in _groups(row, name):
+                groups.setdefault(group, np.zeros(len(rows), dtype=bool))[item] = True
+        if not groups and name not in ("type", "document"):
+            warnings.append(f"no item has a value of `{name}`, so there is no breakdown by it")
+        for group, chosen in sorted(groups.items()) if len(groups) > 1 else ():
+            parts = [(table, part) for table in tables if (part := table.only(chosen)).n]
+            values: list[dict[str, Any]] = [{} for _ in aligned.arms]
+            for (table, _), (found, _) in zip(parts, intervals([part for _, part in parts], resampling), strict=True):
+                for position, interval in zip(table.arms, found, strict=True):
+                    values[position][table.metric.key] = _numbers(asdict(interval))
+            arms = [{"axes": dict(arm.axes), "values": found} for arm, found in zip(aligned.arms, values, strict=True)]
+            yield {"by": name, "group": group, "items": int(chosen.sum()), "arms": arms}
+
+
+def _groups(row: Mapping[str, Any], name: str) -> list[str]:
+    """The groups of an item: its type, each of its documents, or a value that the recipe kept."""
+    if name == "document":
+        return list(dict.fromkeys(row.get("documents") or ()))
+    value = row.get("type") if name == "type" else (row.get("extra") or {}).get(name)
+    return [] if value is None or value == "" or isinstance(value, list | dict) else [str(value)]
+
+
+def _said(tables: Sequence[MetricTable], all_axes: Sequence[dict[str, str]], base: int | None) -> Iterator[str]:
+    """Which metrics are for some arms alone, and which figures do not compare."""
+    partly: dict[tuple[int, ...], list[str]] = {}
+    for table in tables:
+        if len(table.arms) < len(all_axes):
+            partly.setdefault(tuple(table.arms), []).append(table.metric.title)
+    for arms, titles in partly.items():
+        without = [label(axes) for position, axes in enumerate(all_axes) if position not in arms]
+        listed = "; ".join(without[:4]) + ("; ..." if len(without) > 4 else "")
+        text = f"{', '.join(titles)}: for {len(arms)} of {len(all_axes)} arms, there is nothing to score of {listed}"
+        yield text + (", the baseline among them, so no arm is compared with it" if base is not None and base not in arms else "")
+    for table in tables:
+        if table.incomparable:
+            (first, second), reason = next(iter(table.incomparable.items()))
+            more = f", nor are {len(table.incomparable) - 1} other pairs of arms" if len(table.incomparable) > 1 else ""
+            yield f"{table.metric.title} of {label(all_axes[first])} and {label(all_axes[second])} is not comparable: {reason}{more}"
+
+
+def _row(table: MetricTable, arm: int) -> int:
+    row = table.row(arm)
+    assert row is not None
+    return row
+
+
+def _adjusted(results: Sequence[Paired]) -> list[dict[str, float | int]]:
+    return [_numbers({**asdict(result), "p_adjusted": p}) for result, p in zip(results, holm([each.p for each in results]), strict=True)]
+
+
+def _item_rows(aligned: Aligned, tables: Sequence[MetricTable]) -> Iterator[dict[str, Any]]:
+    for position, arm in enumerate(aligned.arms):
+        there = [(table, row) for table in tables if (row := table.row(position)) is not None]
+        for index, item in enumerate(aligned.items):
+            scored = [(table, row) for table, row in there if not np.isnan(table.scores[row, index])]
+            found: dict[str, Any] = {"id": item, "axes": dict(arm.axes)}
+            found["values"] = {table.metric.key: _rounded(float(table.scores[row, index])) for table, row in scored}
+            found["statistics"] = {
+                table.metric.key: [_rounded(float(number)) for number in table.statistics[row, index]]
+                for table, row in scored
                 if table.metric.aggregation != "mean"
             }
-            yield {name: value for name, value in row.items() if value or name != "statistics"}
+            yield {name: value for name, value in found.items() if value or name != "statistics"}
 
 
 def _numbers(values: Mapping[str, float | int]) -> dict[str, float | int]:
@@ -217,3 +214,6 @@ def _numbers(values: Mapping[str, float | int]) -> dict[str, float | int]:
 def _rounded(value: float) -> float:
     """12 digits: the last bits of a matrix product depend on the number of threads, and payloads are bit-equal."""
     return float(f"{value:.12g}")
+
+
+__all__ = ["Aligned", "Arm", "Scored", "align", "label", "score"]

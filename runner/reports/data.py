@@ -102,7 +102,7 @@ def _read(examples: Sequence[Made]) -> list[Block]:
             )
             rows[-1] += whole if number == 0 else [Cell("–", tone="quiet", sort=-1)] * 2
     columns = [
-        Column("Data set"),
+        Column("Data set", wide=True),
         Column("Read from", wide=True),
         Column("Rows", True),
         Column("Broken", True),
@@ -116,7 +116,7 @@ def _condition(condition: Mapping[str, object]) -> str:
 
 
 def _examples(examples: Sequence[Made]) -> list[Block]:
-    rows, leaks, out, topics = list[list[Cell]](), list[str](), list[list[Cell]](), list[list[Cell]]()
+    rows, leaks, out, topics, more = list[list[Cell]](), list[str](), list[list[Cell]](), list[list[Cell]](), 0
     for made in examples:
         origins, types, writers, number = Counter[str](), Counter[str](), set[str](), 0
         for row in made.rows("examples.jsonl"):
@@ -147,15 +147,16 @@ def _examples(examples: Sequence[Made]) -> list[Block]:
         if isinstance(split.get("leakage"), dict):
             leaks.append(
                 _leakage(str(split.get("part") or made.name), split["leakage"], sum(row.get("reason") == "leaks" for row in rejected))
-                + (f"; {counted(split['repeated'], 'question')} nearly repeat another of its own" if split.get("repeated") else "")
+                + (f"; {counted(split['repeated'], 'question')} nearly like another of its own" if split.get("repeated") else "")
             )
         topics += [
             [Cell(made.label), Cell(", ".join(map(str, topic.get("terms") or []))), _count(topic.get("examples"))]
             for topic in split.get("topics") or []
         ]
-        for row in () if made.json("curation.json") else rejected[:REJECTED]:  # the rules' victims stand with the rules
-            words = [str(row[name]) for name in ("reason", "detail") if row.get(name)]
-            out.append([Cell(made.label), Cell(str(row.get("question") or row.get("document") or "–")), Cell(": ".join(words))])
+        if not made.json("curation.json"):  # the rules' victims stand with the rules
+            alike = _alike(rejected)
+            out += [[Cell(made.label), *cells] for cells in alike[:REJECTED]]
+            more += max(0, len(alike) - REJECTED)
     columns = [
         Column("Examples of"),
         Column("Number", True),
@@ -170,8 +171,6 @@ def _examples(examples: Sequence[Made]) -> list[Block]:
     if topics:
         found.append(Fold("Topics of the parts", [Table([Column("Part"), Column("Terms", wide=True), Column("Examples", True)], topics)]))
     if out:
-        listed = [made for made in examples if not made.json("curation.json")]
-        more = sum(max(0, count_rows(made.folder / "rejected.jsonl") - REJECTED) for made in listed)
         table = Table([Column("Examples of"), Column("Question or document", wide=True), Column("Reason", wide=True)], out, left_out=more)
         found.append(Fold("Examples that were left out, and why", [table]))
     instances = {made.instance["id"]: made.instance for made in examples}.values()
@@ -179,6 +178,20 @@ def _examples(examples: Sequence[Made]) -> list[Block]:
     if measured:
         found.append(Fold("Measured while the examples were made", [Table([Column("Step"), Column("Facts", wide=True)], measured)]))
     return found
+
+
+def _alike(rejected: Sequence[Mapping[str, object]]) -> list[list[Cell]]:
+    """What was left out, and why: what has no question to tell it by, once for each reason."""
+    found: dict[tuple[str, str], Counter[str]] = {}
+    for row in rejected:
+        why = ": ".join(str(row[name]) for name in ("reason", "detail") if row.get(name))
+        found.setdefault((str(row.get("question") or ""), why), Counter())[str(row.get("document") or "–")] += 1
+    rows = []
+    for (question, why), documents in found.items():
+        times = documents.total()
+        note = f"{times:,} times" + (f", in {len(documents):,} documents" if len(documents) > 1 else "") if times > 1 else ""
+        rows.append([Cell(question or next(iter(documents)), note), Cell(why)])
+    return rows
 
 
 def _leakage(part: str, measured: Mapping[str, object], dropped: int) -> str:

@@ -10,7 +10,7 @@ from runner.reports.record import Json, Run, fact
 
 TONES: dict[str, Tone] = {"done": "good", "hit": "quiet", "failed": "bad", "blocked": "warn", "cancelled": "warn", "running": "warn"}
 #: Types that a section of their own shows.
-KNOWN = {"documents", "chunks", "examples", "model", "index", "answers", "scores"}
+KNOWN = {"documents", "chunks", "examples", "model", "embedder", "index", "answers", "scores"}
 #: Lines of a log shown with a failure.
 LINES = 30
 

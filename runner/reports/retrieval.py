@@ -1,4 +1,4 @@
-"""The indexes that passages were searched in."""
+"""The indexes that passages were searched in, and the embedders that were tuned."""
 
 from __future__ import annotations
 
@@ -11,6 +11,54 @@ TOLD = ("seconds", "peak_memory", "chunks", "dimension")
 
 
 def blocks(run: Run) -> list[Block]:
+    """Tuned embedders before and after, and every index with what was measured."""
+    return _embedders(run) + _indexes(run)
+
+
+def _embedders(run: Run) -> list[Block]:
+    """Hit rates on held-out questions, before the tuning and after it."""
+    rows, names = [], list[str]()
+    tuned = [(made, made.json("embedder.json")) for made in run.made("embedder")]
+    for _, data in tuned:
+        names += [name for name in (data.get("held_out") or {}).get("after") or {} if name not in names]
+    names.sort(key=lambda name: (name.rsplit("_", 1)[0], int(name.rsplit("_", 1)[1])))
+    for made, data in tuned:
+        held_out = data.get("held_out") or {}
+        before, after = held_out.get("before") or {}, held_out.get("after") or {}
+        base = data.get("base") or {}
+        rows.append(
+            [
+                Cell(made.label, href=made.link("embedder.json").href),
+                Cell(plain(base.get("model")), plain(base["revision"]) if base.get("revision") else ""),
+                Cell(f"{data.get('pairs', 0):,}", sort=data.get("pairs", 0)),
+                Cell(f"{held_out['questions']:,}", f"among {held_out['passages']:,} passages", sort=held_out["questions"])
+                if held_out
+                else Cell("–", sort=-1),
+                *(
+                    Cell(fixed(after[name], 3), f"before {fixed(before.get(name, 0), 3)}", sort=after[name])
+                    if name in after
+                    else Cell("–", sort=-1)
+                    for name in names
+                ),
+            ]
+        )
+    if not rows:
+        return []
+    columns = [
+        Column("Tuned embedder"),
+        Column("Base", wide=True),
+        Column("Pairs", True),
+        Column("Held-out questions", True),
+        *(Column(name.replace("mrr_at_", "MRR@").replace("hit_at_", "Hit@"), True) for name in names),
+    ]
+    caption = (
+        "Hit@k is the share of held-out questions with a passage that answers them among the k nearest of all passages; MRR@10 the mean of "
+        "1 / rank of the first one, 0 beyond rank 10. None of these questions was tuned on."
+    )
+    return [Table(columns, rows, caption if names else "", sources=[made.link("embedder.json") for made, _ in tuned])]
+
+
+def _indexes(run: Run) -> list[Block]:
     """Every index with its embedder, its FAISS structure and what was measured."""
     rows, measured = [], dict[str, Column]()
     made_indexes = run.made("index")
@@ -50,7 +98,9 @@ def _part(settings: object) -> Cell:
     """``hnsw``, and below it its settings without what is off or unset."""
     if not isinstance(settings, dict):
         return Cell(plain(settings))
-    left = {name: value for name, value in settings.items() if name != "kind" and value is not None and value is not False}
+    parts = {name: value for name, value in settings.items() if isinstance(value, dict)}
+    flat = settings | {f"{name}.{key}": value for name, part in parts.items() for key, value in part.items()}
+    left = {name: value for name, value in flat.items() if name not in ("kind", *parts) and value is not None and value is not False}
     return Cell(str(settings.get("kind") or "–"), assigned(left))
 
 

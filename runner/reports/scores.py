@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from runner.reports import comparisons
 from runner.reports.formats import counted, fixed, interval, p_value, places_for, plain, quantity, signed, spaced
 from runner.reports.page import Block, Cell, Column, Figures, Fold, Heading, Note, Pairs, Paragraph, Table
 from runner.reports.record import Json, Made, Run, fact
@@ -72,6 +73,11 @@ def _one(run: Run, made: Made) -> list[Block]:
         found.append(Figures([dots(run, metric, arms, scores.get("baseline"), places[metric["name"]]) for metric in drawn], [source]))
     if scores.get("paired"):
         found.append(Fold(f"Differences to the baseline, {run.arm(scores['baseline'] or {})}", _paired(scores, axes, drawn, places, made)))
+    found += comparisons.not_comparable(run, scores)
+    found += comparisons.effects(scores, metrics, places, source)
+    found += comparisons.breakdowns(scores, axes, metrics, places, source)
+    found += comparisons.judging(scores)
+    found += comparisons.cost(run, made, arms, axes, source)
     found.append(Fold("How each metric is computed", _definitions(scores)))
     return found
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from runner.evaluation.aggregates import corpus_bleu, mean, weighted_mean
-from runner.evaluation.bootstrap import Paired, Resampling, Table, holm, intervals, paired
+from runner.evaluation.bootstrap import Paired, Resampling, Table, differences, holm, intervals, paired
 from runner.evaluation.metrics import Bleu
 
 TRIALS = 1000
@@ -38,9 +38,9 @@ def test_paired_intervals_cover_the_true_difference_and_narrower_than_unpaired_o
         ease = generator.normal(50, 20, 100)
         base, tuned = ease + generator.normal(0, 5, 100), ease + generator.normal(1, 5, 100)
         resampling = Resampling(400, 0.95, trial)
-        [pair] = compare(table(base, tuned), resampling=resampling)
+        [([interval, _], drawn)] = intervals([table(base, tuned)], resampling)
+        [[pair]] = paired([table(base, tuned)], [drawn], 0, resampling)
         covered += pair.low <= 1 <= pair.high
-        [([interval, _], _)] = intervals([table(base, tuned)], resampling)
         widths.append((pair.high - pair.low) / (interval.high - interval.low))
     assert 0.93 <= covered / TRIALS <= 0.97
     assert np.mean(widths) < 0.5
@@ -58,6 +58,23 @@ def test_false_positives_are_as_rare_as_they_should_be() -> None:
     assert 0.03 <= outside / TRIALS <= 0.07
     assert 0.03 <= np.mean(np.array(p_values) <= 0.05) <= 0.07
     assert np.quantile(p_values, [0.25, 0.5, 0.75]) == pytest.approx([0.25, 0.5, 0.75], abs=0.06)  # uniform under no difference
+
+
+def test_an_ingredient_that_does_nothing_is_rarely_said_to_help() -> None:
+    """Four arms of two axes, of which only the first does something: the effect of the second is null."""
+    generator = np.random.default_rng(10)
+    p_values, outside = [], 0
+    for trial in range(TRIALS):
+        ease = generator.normal(50, 20, 60)
+        arms = table(*(ease + gain + generator.normal(0, 8, 60) for gain in (0, 0, 10, 10)))
+        resampling = Resampling(300, 0.95, trial)
+        drawn = [figures for _, figures in intervals([arms], resampling)]
+        [[null, real]] = differences([arms], drawn, [[[(0, 1), (2, 3)], [(0, 2), (1, 3)]]], resampling)
+        p_values.append(null.p)
+        outside += not null.low <= 0 <= null.high
+        assert real.low > 0
+    assert 0.03 <= outside / TRIALS <= 0.07
+    assert 0.03 <= np.mean(np.array(p_values) <= 0.05) <= 0.07
 
 
 def test_a_real_difference_is_found() -> None:

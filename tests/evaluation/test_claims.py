@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from runner.evaluation.arms import Arm
 from runner.evaluation.claims import Verdict, answer_checks, answer_claims
-from runner.evaluation.scoring import Arm, score
+from runner.evaluation.scoring import score
 from tests.evaluation.test_scoring import BASE, RAG, TUNED, rows
 
 CLOSE = {"system": "close"}
@@ -190,3 +191,16 @@ def test_a_verdict_has_its_finding_in_parts(run: tuple[dict[str, Any], Path]) ->
     assert (found.difference.value, found.difference.p) == (-100, None)
     found = answer(run, measure=exact({"system": "gguf"}), less_than=1)
     assert (found.relation, found.reason, found.difference) == ("less than", "answers[system=gguf] failed", None)
+
+
+def test_losses_of_two_tokenizers_answer_no_claim(tmp_path: Path) -> None:
+    other = [{**row, "reference_tokens": row["reference_tokens"] + 1} for row in rows(right=20)]
+    record = {"instances": [evaluation(tmp_path, [Arm(BASE, rows(right=5)), Arm(TUNED, other)])], "overlays": []}
+    claim = {"says": "", "measure": exact(TUNED, "held_out_loss"), "less_than": exact(BASE, "held_out_loss")}
+    [verdict] = answer_claims([claim], record, tmp_path)
+    assert verdict.verdict == "not measured"
+    assert verdict.reason == (
+        "held_out_loss of these arms is not comparable: 40 of 40 references have another number of tokens: their tokenizers differ"
+    )
+    [plain] = answer_claims([{**claim, "measure": exact(TUNED), "less_than": None, "greater_than": exact(BASE)}], record, tmp_path)
+    assert plain.verdict == "reproduced"

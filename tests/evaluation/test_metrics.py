@@ -4,16 +4,25 @@ import json
 import math
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runner.evaluation import answers
-from runner.evaluation.aggregates import corpus_bleu
-from runner.evaluation.metrics import METRICS, Bleu, ExactMatch, HeldOutLoss, Rouge1, Rouge2, RougeL, TextMetric, TokenF1
+from runner.evaluation.aggregates import corpus_bleu, corpus_chrf
+from runner.evaluation.metric import references
+from runner.evaluation.metrics import METRICS, Bleu, ChrF, ExactMatch, HeldOutLoss, Perplexity, Rouge1, Rouge2, RougeL, TextMetric, TokenF1
 from runner.evaluation.names import GROUPS, MetricName, expand
 
 SQUAD = Path(__file__).resolve().parents[3] / "shared/data/squad"
 WORDS = ["The", "model", "uses", "8", "experts", "and", "a", "router", "état", "low-rank", "GPU,", "memory.", "fast"]
+
+
+#: One item of every column that some metric has.
+GIVEN: dict[str, list[Any]] = {
+    "predictions": ["a b LoRA d"], "references": ["a b LoRA d"], "passages": [["a b c"]], "losses": [1.0], "tokens": [3.0], "ranks": [2.0],
+    "scores": [4.0], "preferences": [0.5], "lengths": [3.0], "opponents": [4.0],
+}  # fmt: skip
 
 
 def pairs(count: int, seed: int = 0, shortest: int = 0) -> tuple[list[str], list[str]]:
@@ -110,6 +119,47 @@ def test_bleu_of_odd_texts_equals_sacrebleu(answer: str, reference: str) -> None
     assert found == pytest.approx(sacrebleu.corpus_bleu([answer], [[reference]]).score)
 
 
+def test_chrf_equals_sacrebleu_for_items_and_corpus() -> None:
+    import sacrebleu
+
+    predictions, references = pairs(120)
+    others = references[1:] + references[:1]
+    both = [list(pair) for pair in zip(references, others, strict=True)]
+    scores, statistics = ChrF().items(predictions=predictions, references=both)
+    wanted = [sacrebleu.sentence_chrf(answer, texts).score for answer, texts in zip(predictions, both, strict=True)]
+    assert scores == pytest.approx(wanted, rel=1e-12)
+    assert ChrF().compute(predictions=predictions, references=both)["chrf"] == pytest.approx(
+        sacrebleu.corpus_chrf(predictions, [references, others]).score, rel=1e-12
+    )
+    scores, statistics = ChrF().items(predictions=predictions, references=references)
+    for start in range(0, 120, 2):  # small corpora, some without a character
+        part = slice(start, start + 2)
+        want = sacrebleu.corpus_chrf(predictions[part], [references[part]]).score
+        assert float(corpus_chrf(statistics[part].sum(axis=0), 2)) == pytest.approx(want, rel=1e-12)
+    stacked = corpus_chrf(statistics.reshape(2, 60, 18), 1)  # any leading shape
+    assert stacked.reshape(120) == pytest.approx(scores, rel=1e-12)
+
+
+def test_all_right_answers_count_and_questions_without_one_have_no_score() -> None:
+    assert references({"reference": "a", "answers": ["a", "b"]}) == ["a", "b"]
+    assert (references({"reference": "a"}), references({"reference": ""})) == (["a"], [])
+    rows = [{"answer": "b", "reference": "a", "answers": ["a", "b"]}, {"answer": "b", "reference": ""}]
+    for metric in (ExactMatch(), TokenF1(), Rouge1(), RougeL(), Bleu(), ChrF()):
+        scores, statistics = metric.items(**metric.columns(rows))
+        assert scores[0] == pytest.approx(100), metric.key
+        assert math.isnan(scores[1]), metric.key
+        assert math.isnan(statistics[1].sum()), metric.key
+
+
+def test_perplexity_is_the_exponential_of_the_loss_of_the_corpus() -> None:
+    losses, tokens = [1.0, 2.0, math.nan], [1, 3, 4]
+    loss = HeldOutLoss().compute(losses=losses, tokens=tokens)["held_out_loss"]
+    assert Perplexity().compute(losses=losses, tokens=tokens) == {"perplexity": pytest.approx(math.exp(loss))}
+    scores, _ = Perplexity().items(losses=losses, tokens=tokens)
+    assert scores[:2] == pytest.approx([math.e, math.e**2])
+    json.dumps(Perplexity().compute(losses=[9999.0], tokens=[1]), allow_nan=False)
+
+
 def test_held_out_loss_weighs_items_by_their_tokens() -> None:
     metric = HeldOutLoss()
     assert metric.compute(losses=[1.0, 2.0, math.nan, 9.0], tokens=[1, 3, 4, 0]) == {"held_out_loss": 1.75}
@@ -127,8 +177,7 @@ def test_metrics_are_those_of_evaluate_and_write_nothing(tmp_path: Path, monkeyp
         made = metric()
         assert isinstance(made, evaluate.Metric)
         assert made.name == name
-        columns = {"losses": [1.0], "tokens": [3]} if name == "held_out_loss" else {"predictions": ["a b c d"], "references": ["a b c d"]}
-        assert list(made.compute(**columns)) == [name]
+        assert list(made.compute(**{column: GIVEN[column] for column in made._feature_names()})) == [name]
     for prediction, reference in [("a cat", "a cat"), ("dog", "cat")]:
         combined = TokenF1()
         combined.add(prediction=prediction, reference=reference)
@@ -144,5 +193,6 @@ def test_every_metric_says_what_it_is() -> None:
 
 def test_names_are_the_metrics() -> None:
     assert expand(["rouge_l", "rouge", "bleu", "bleu"]) == ["rouge_l", "rouge_1", "rouge_2", "bleu"]
-    assert set(expand(MetricName.__args__)) == set(METRICS)  # type: ignore[attr-defined]
+    made = {"accuracy", "unparsable", "embedding_similarity", "hit_at_2"}  # those that must be told something
+    assert set(expand(MetricName.__args__, [2])) == set(METRICS) | made  # type: ignore[attr-defined]
     assert set(GROUPS) <= set(MetricName.__args__)  # type: ignore[attr-defined]

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from runner.errors import InputError
+from runner.evaluation.arms import Arm, read_answers
 from runner.evaluation.bootstrap import Resampling
 from runner.evaluation.compare import compare, read_items
-from runner.evaluation.metrics import METRICS
-from runner.evaluation.scoring import Arm, read_answers, score
+from runner.evaluation.metrics import HitAtK
+from runner.evaluation.scoring import score
 
 BASE, TUNED, RAG = {"system": "base"}, {"system": "tuned"}, {"system": "tuned", "rag": "index"}
 
@@ -23,6 +24,10 @@ def rows(count: int = 40, right: int = 10, **changes: Any) -> list[dict[str, Any
             "question": f"what is {n}?",
             "reference": f"number {n} of them all",
             "answer": f"number {n} of them all" if n < right else f"number {n} of some kind",
+            "type": "factual" if n % 4 else "numeric",
+            "documents": [f"doc{n % 3}"],
+            "prompt_tokens": 10,
+            "answer_tokens": n,
             "reference_loss": 2.0 - right / 40 + n / 100,
             "reference_tokens": 3 + n % 4,
             **changes,
@@ -31,11 +36,13 @@ def rows(count: int = 40, right: int = 10, **changes: Any) -> list[dict[str, Any
     ]
 
 
+#: What these answers can be scored by.
+PLAIN = ["rouge_1", "rouge_2", "rouge_l", "bleu", "chrf", "exact_match", "token_f1", "held_out_loss", "perplexity", "false_abstention"]
 ARMS = [Arm(BASE, rows(right=5)), Arm(TUNED, rows(right=20)), Arm(RAG, rows(right=25))]
 
 
 def test_scores_of_three_arms() -> None:
-    scored = score(ARMS, list(METRICS), baseline=BASE)
+    scored = score(ARMS, PLAIN, baseline=BASE)
     document = scored.document
     assert document["items"] == 40
     assert document["baseline"] == BASE
@@ -44,7 +51,7 @@ def test_scores_of_three_arms() -> None:
     assert [value["mean"] for value in exact] == [12.5, 50, 62.5]
     assert all(value["low"] < value["mean"] < value["high"] and value["n"] == 40 for value in exact)
     pairs = {(pair["metric"], pair["arm"].get("rag", "none")): pair for pair in document["paired"]}
-    assert len(pairs) == len(document["paired"]) == 2 * len(METRICS)
+    assert len(pairs) == len(document["paired"]) == 2 * len(PLAIN)
     better = pairs["exact_match", "none"]
     assert better["difference"] == 37.5
     assert (better["better"], better["worse"], better["ties"]) == (15, 0, 25)
@@ -57,7 +64,7 @@ def test_scores_of_three_arms() -> None:
 
 def test_compare_gives_what_scores_hold(tmp_path: Path) -> None:
     resampling = Resampling(300, 0.9, 5)
-    scored = score(ARMS, list(METRICS), baseline=BASE, resampling=resampling)
+    scored = score(ARMS, PLAIN, baseline=BASE, resampling=resampling)
     path = tmp_path / "items.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in scored.items))
     items = read_items(path)
@@ -157,3 +164,77 @@ def test_progress_reaches_its_total() -> None:
     seen: list[tuple[int, int]] = []
     score(ARMS, ["bleu", "exact_match"], progress=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (240, 240)
+
+
+def test_an_arm_without_a_score_is_left_out_of_that_metric_alone() -> None:
+    found = [{"chunk": "c1"}, {"chunk": "c2"}]
+    searched = rows(right=20, retrieved=found, chunks=["c2"])
+    scored = score(
+        [Arm(BASE, rows(right=5)), Arm(TUNED, searched), Arm(RAG, searched)], [HitAtK(1), HitAtK(2), "exact_match"], baseline=BASE
+    )
+    values = [arm["values"] for arm in scored.document["arms"]]
+    assert [sorted(each) for each in values] == [["exact_match"], *[["exact_match", "hit_at_1", "hit_at_2"]] * 2]
+    assert (values[1]["hit_at_1"]["mean"], values[1]["hit_at_2"]["mean"]) == (0, 100)
+    assert {pair["metric"] for pair in scored.document["paired"]} == {"exact_match"}
+    assert scored.warnings == [
+        "Hit@1, Hit@2: for 2 of 3 arms, there is nothing to score of system=base, the baseline among them, so no arm is compared with it"
+    ]
+    items = [row for row in scored.items if row["axes"] == BASE]
+    assert all(set(row["values"]) == {"exact_match"} for row in items)
+
+
+def test_losses_of_two_tokenizers_are_not_compared(tmp_path: Path) -> None:
+    other = [{**row, "reference_tokens": row["reference_tokens"] + 1} for row in rows(right=20)]
+    scored = score([Arm(BASE, rows(right=5)), Arm(TUNED, other)], ["perplexity", "exact_match"], baseline=BASE)
+    assert [pair["metric"] for pair in scored.document["paired"]] == ["exact_match"]
+    reason = "40 of 40 references have another number of tokens: their tokenizers differ"
+    assert scored.document["not_comparable"] == [{"metric": "perplexity", "arms": [BASE, TUNED], "reason": reason}]
+    assert scored.warnings == [f"Perplexity of system=base and system=tuned is not comparable: {reason}"]
+
+
+def test_breakdowns_are_the_scores_of_their_items() -> None:
+    scored = score(ARMS, ["exact_match", "bleu"], breakdowns=["type", "document", "level"])
+    groups = {(row["by"], row["group"]): row for row in scored.document["breakdowns"]}
+    assert [*groups] == [("type", "factual"), ("type", "numeric"), ("document", "doc0"), ("document", "doc1"), ("document", "doc2")]
+    assert [row["items"] for row in groups.values()] == [30, 10, 14, 13, 13]
+    alone = score([Arm(arm.axes, [row for row in arm.rows if row["type"] == "numeric"]) for arm in ARMS], ["exact_match", "bleu"])
+    assert [arm["values"] for arm in groups["type", "numeric"]["arms"]] == [arm["values"] for arm in alone.document["arms"]]
+    assert "no item has a value of `level`, so there is no breakdown by it" in scored.warnings
+    kept = [Arm(BASE, [{**row, "extra": {"level": int(row["id"][1:]) % 2}} for row in rows()])]
+    assert {row["group"] for row in score(kept, ["bleu"], breakdowns=["level"]).document["breakdowns"]} == {"0", "1"}
+    assert score([Arm(BASE, rows(type="all one"))], ["bleu"], breakdowns=["type"]).document["breakdowns"] == []
+
+
+def cross(rights: dict[tuple[str, str], int]) -> list[Arm]:
+    return [Arm({"system": system, "rag": rag}, rows(right=right)) for (system, rag), right in rights.items()]
+
+
+def test_effects_are_averages_over_arms_that_differ_in_nothing_else() -> None:
+    arms = cross({("base", "none"): 4, ("base", "index"): 8, ("tuned", "none"): 12, ("tuned", "index"): 20})
+    scored = score(arms, ["exact_match"], baseline={"system": "base", "rag": "none"})
+    found = {effect["axis"]: effect for effect in scored.document["effects"]}
+    assert found["system"]["difference"] == pytest.approx((20 + 30) / 2)
+    assert found["rag"]["difference"] == pytest.approx((10 + 20) / 2)
+    assert {effect["pairs"] for effect in found.values()} == {2}
+    assert all(effect["low"] < effect["difference"] < effect["high"] and effect["p"] < 0.05 for effect in found.values())
+    assert found["rag"]["p"] <= found["rag"]["p_adjusted"] <= 2 * found["rag"]["p"]
+    assert (found["rag"]["better"], found["rag"]["worse"], found["rag"]["ties"]) == (12, 0, 28)
+    lone = {effect["axis"]: effect for effect in score(arms[:2] + arms[3:], ["exact_match"]).document["effects"]}
+    assert (lone["system"]["pairs"], lone["system"]["difference"]) == (1, 30)  # tuned without an index is missing
+    apart = score([arms[0], arms[3]], ["exact_match"]).document["effects"]
+    assert [(effect["axis"], effect["pairs"], effect.get("difference")) for effect in apart] == [("system", 0, None), ("rag", 0, None)]
+    assert score(ARMS[:2], ["exact_match"]).document["effects"] == []  # one axis: the paired differences say it
+
+
+def test_an_effect_of_one_pair_is_that_paired_difference() -> None:
+    arms = cross({("base", "none"): 4, ("base", "index"): 8, ("tuned", "none"): 12})
+    document = score(arms, ["exact_match", "bleu"], baseline={"system": "base", "rag": "none"}).document
+    for effect in document["effects"]:
+        [pair] = [p for p in document["paired"] if p["metric"] == effect["metric"] and p["arm"][effect["axis"]] == effect["to"]]
+        assert {name: effect[name] for name in ("difference", "low", "high", "p", "n")} == {
+            name: pair[name] for name in ("difference", "low", "high", "p", "n")
+        }
+
+
+def test_tokens_of_an_arm() -> None:
+    assert score(ARMS, ["bleu"]).document["arms"][0]["tokens"] == {"prompt_tokens": 10, "answer_tokens": 19.5}

@@ -180,13 +180,18 @@ def test_examples_that_were_left_out_are_shown(html: str) -> None:
     assert "leaks: its question stands in a larger part, as q3" in data
     assert "train: nothing in common with another part or with what the model is shown besides</li>" in data
     assert "25.0% have a nearly equal one; 0.0% have the same context as one; 12.5% stand in what the model is shown besides;" in data
-    assert "after 1 example with such a question was left out; 2 questions nearly repeat another of its own</li>" in data
+    assert "after 1 example with such a question was left out; 2 questions nearly like another of its own</li>" in data
     assert "attention, head, layer" in data
+
+
+def test_what_has_no_question_is_listed_once_for_each_reason(text: str) -> None:
+    rows = [line for line in text.splitlines() if "schema: answer missing" in line]
+    assert [row.split("|")[2].strip() for row in rows] == ["– (3 times)"]
 
 
 def test_curation_names_its_rules_and_some_victims_of_each(html: str, text: str) -> None:
     assert "111 of 120 examples stay." in html
-    assert "| language | 120 (23 could not be judged) | 2 | 1.7% |" in text
+    assert "| language (23 could not be judged) | 120 | 2 | 1.7% |" in text
     assert "| quality | 118 | 7 | 5.9% |" in text
     victims = html[html.index("Some that each rule dropped") :]
     assert victims.count("confidence 0.98") == 2
@@ -206,7 +211,18 @@ def test_what_teachers_were_asked_and_what_it_cost(text: str) -> None:
         "gemini gemini-3.8-flash", "110 (3 tried again)", "8", "91,000", "4,100", "0.0345",
         "0.8 s, 95 % within 2.4 s", "3 (malformed 2, safety 1)",
     ]  # fmt: skip
-    assert "– (no price given)" in next(line for line in text.splitlines() if "| extractive |" in line)
+    assert "no price" not in next(line for line in text.splitlines() if "| extractive |" in line)
+
+
+def test_a_teacher_without_prices_is_said_to_have_none(tmp_path: Path) -> None:
+    folder = fake_run.full(tmp_path)
+    record = (folder / "run.json").read_text()
+    assert '"money"' in record
+    (folder / "run.json").write_text(record.replace('"money"', '"mony"'))
+    rows = [
+        line for line in render(folder).with_suffix(".md").read_text(encoding="utf-8").splitlines() if line.startswith("| curated | gemini")
+    ]
+    assert ["– (no price given)" in row for row in rows] == [True]
 
 
 def test_warnings_that_say_the_same_stand_once(run_folder: Path) -> None:
