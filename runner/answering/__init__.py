@@ -1,14 +1,27 @@
 """Asking models, whatever their form: full weights, an adapter on its base, or a GGUF. Importing this imports nothing heavy.
 
 ``open_answerer`` gives one interface for the three; ``answer_all`` runs a list of questions through one, with retrieval, and can
-be resumed; ``ask`` answers a single question as a stream.
+be resumed; ``ask`` answers a single question as a stream, and ``Chat`` one after the other.
 """
 
 from __future__ import annotations
 
 from runner.answering.answerer import Answerer, Generated, Generation, Prompt, open_answerer
-from runner.answering.ask import Reply, ask
+from runner.answering.ask import Chat, Reply, ask
 from runner.answering.batch import Dropped, answer_all
 from runner.answering.prompting import fit, passages_of
 
-__all__ = ["Answerer", "Dropped", "Generated", "Generation", "Prompt", "Reply", "answer_all", "ask", "fit", "open_answerer", "passages_of"]
+__all__ = [
+    "Answerer",
+    "Chat",
+    "Dropped",
+    "Generated",
+    "Generation",
+    "Prompt",
+    "Reply",
+    "answer_all",
+    "ask",
+    "fit",
+    "open_answerer",
+    "passages_of",
+]

@@ -17,7 +17,8 @@ TURN_ENDS = (
 @dataclass(frozen=True)
 class Generation:
     """How answers are made. ``temperature`` 0 takes the likeliest token always; else tokens are drawn from the likeliest ones that
-    make up ``top_p`` of the probability, at that temperature, from a generator seeded by ``seed``. No penalties are applied."""
+    make up ``top_p`` of the probability, at that temperature, by a generator for each answer, seeded by ``seed`` and its number. No
+    penalties are applied."""
 
     max_new_tokens: int = 256
     temperature: float = 0.0
@@ -50,13 +51,22 @@ class Generated:
     reference_tokens: int | None = None
 
 
+#: A turn of a conversation: ``{"role": ..., "content": ...}``.
+Message = dict[str, str]
+
+
 class Answerer(Protocol):
-    """A model that is open for questions. ``limit`` is the number of positions that it has, in tokens."""
+    """A model that is open for questions. ``limit`` is the number of positions that it has, in tokens.
+
+    ``continuous`` says that a finished answer makes room for the next prompt at once, so that many prompts are best given together.
+    """
 
     limit: int
+    continuous: bool
 
-    def prompt(self, message: str) -> Prompt:
-        """The user's message in the model's chat template, with the model's system prompt, up to where the answer begins."""
+    def prompt(self, message: str, earlier: Sequence[Message] = ()) -> Prompt:
+        """The user's message in the model's chat template, with the model's system prompt and the earlier turns (user and assistant)
+        before it, up to where the answer begins."""
         ...
 
     def answer(
@@ -65,11 +75,15 @@ class Answerer(Protocol):
         generation: Generation,
         references: Sequence[str | None] | None = None,
         progress: Callable[[float], None] | None = None,
+        *,
+        batch_size: int = 16,
+        first: int = 0,
     ) -> list[Generated]:
-        """Answer the prompts together. The same list gives the same answers; another grouping may move last bits.
+        """Answer the prompts, ``batch_size`` at a time. The same list gives the same answers; another grouping may move last bits.
 
-        ``references`` asks for the loss of each reference answer too (None: of that one not). ``progress`` gets the share of this
-        call that is done (0 to 1) and may raise to stop it.
+        ``first`` is the number of the first prompt: the draws of an answer depend on its number. ``references`` asks for the loss of
+        each reference answer too (None: of that one not). ``progress`` gets the share of this call that is done (0 to 1) and may
+        raise to stop it.
         """
         ...
 
@@ -88,16 +102,18 @@ def open_answerer(
     device: str = "cpu",
     dtype: str = "float32",
     threads: int = 0,
+    gpu_layers: int | None = None,
 ) -> Answerer:
     """Open the model artifact in ``folder``: ``form`` is full, adapter or gguf.
 
     ``resolve`` finds the folder of the base that an adapter refers to. ``device`` is auto, cpu or cuda; ``dtype`` that of the
-    weights (a GGUF has its own); ``threads`` 0 means every core.
+    weights (a GGUF has its own); ``threads`` 0 means every core; ``gpu_layers`` is how many layers of
+    a GGUF go to the GPU (None: all).
     """
     if form == "gguf":
         from runner.answering.gguf import GgufAnswerer
 
-        return GgufAnswerer(folder, device=device, threads=threads)
+        return GgufAnswerer(folder, device=device, threads=threads, gpu_layers=gpu_layers)
     from runner.answering.transformers import TransformersAnswerer
 
     return TransformersAnswerer(folder, resolve, device=device, dtype=dtype, threads=threads)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,14 @@ from runner.answering.answerer import Answerer, Generation
 from runner.answering.prompting import Passage, Renders, fit
 
 Row = dict[str, Any]
+
+#: Batches that a model is given at once where a finished answer makes room for the next question: the more, the less of the time fewer
+#: questions than a batch are left; and what a kill can cost.
+_TOGETHER = 4
+
+#: What a row of answers keeps of its example and of each passage, for those who judge the answer.
+_CARRIED = ("answers", "chunks", "context", "documents", "extra", "source", "sources", "type")
+_RETRIEVED = ("chunk", "document", "page", "start", "end", "score", "text")
 
 
 @dataclass
@@ -39,17 +47,18 @@ def answer_all(
 ) -> tuple[Iterator[Row], Dropped, float]:
     """Answer every question; ``questions`` are rows of ``examples.jsonl``, ``passages`` what was retrieved for each.
 
-    Batches are fixed by the order of the questions, and a batch is kept whole in ``journal`` as soon as it is done, so that a run that
-    was killed gives the same bytes as one that was not. ``progress`` gets the number of questions done, and may raise to stop.
-    Returns the rows in order (of ``answers.jsonl``, with ``seconds``), what was dropped, and the tokens a second of this attempt.
+    Groups of one or four batches are fixed by the order of the questions, and a group is kept whole in ``journal`` as soon as it is
+    done, so that a run that was killed gives the same bytes as one that was not. ``progress`` gets the number of questions done, and
+    may raise to stop. Returns the rows in order (of ``answers.jsonl``, with ``seconds``), what was dropped, and the tokens a second of
+    this attempt.
     """
     ready = _kept(journal)
-    tokens, seconds = 0, 0.0
+    tokens, seconds, size = 0, 0.0, batch_size * (_TOGETHER if answerer.continuous else 1)
     with journal.open("a", encoding="utf-8", newline="\n") as file:
-        for number, start in enumerate(range(0, len(questions), batch_size)):
+        for number, start in enumerate(range(0, len(questions), size)):
             if number < ready:
                 continue
-            part = slice(start, start + batch_size)
+            part = slice(start, start + size)
             progress(start)
             begun = time.perf_counter()
             fitted = [
@@ -58,9 +67,11 @@ def answer_all(
             ]
             answers = answerer.answer(
                 [prompt for prompt, _ in fitted],
-                replace(generation, seed=generation.seed + number),
+                generation,
                 [row.get("answer") for row in questions[part]] if reference_loss else None,
                 _within(progress, start, len(fitted)),
+                batch_size=batch_size,
+                first=start,
             )
             took = time.perf_counter() - begun
             rows = [
@@ -71,7 +82,7 @@ def answer_all(
             file.write(json.dumps(rows, ensure_ascii=False, sort_keys=True) + "\n")
             file.flush()
             tokens, seconds = tokens + sum(answer.answer_tokens for answer in answers), seconds + took
-            progress(min(start + batch_size, len(questions)))
+            progress(min(start + size, len(questions)))
     dropped = Dropped()
     for row in _rows(journal):
         dropped.passages += row["dropped"]
@@ -80,13 +91,13 @@ def answer_all(
 
 
 def _within(progress: Callable[[float], None], start: int, size: int) -> Callable[[float], None]:
-    """Progress of one batch, as progress of all."""
+    """Progress of one group, as progress of all."""
     return lambda share: progress(start + share * size)
 
 
 def _row(question: Mapping[str, Any], passages: Sequence[Passage], prompt: str, answer: Row) -> Row:
-    carried = {name: question[name] for name in ("documents", "type") if name in question}
-    retrieved = [{name: passage[name] for name in ("chunk", "document", "page", "score")} for passage in passages]
+    carried = {name: question[name] for name in _CARRIED if name in question}
+    retrieved = [{name: passage[name] for name in _RETRIEVED if name in passage} for passage in passages]
     return {
         "id": question["id"],
         "question": question["question"],
@@ -100,7 +111,7 @@ def _row(question: Mapping[str, Any], passages: Sequence[Passage], prompt: str, 
 
 
 def _kept(journal: Path) -> int:
-    """Complete batches in the journal; a line that a kill cut short is taken off the file."""
+    """Complete groups in the journal; a line that a kill cut short is taken off the file."""
     if not journal.exists():
         return 0
     whole = count = 0

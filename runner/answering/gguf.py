@@ -1,36 +1,36 @@
-"""Answers from a GGUF by llama.cpp, several at a time over one key-value cache."""
+"""Answers from a GGUF by llama.cpp, several at a time: a finished answer makes room for the next question."""
 
 from __future__ import annotations
 
 import codecs
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runner.answering.answerer import Generated, Generation, Prompt
+from runner.answering.answerer import Generated, Generation, Message, Prompt
+from runner.answering.sampling import choose, draws
 from runner.errors import StepError
 from runner.gguf.llama import Model, Session, offloads
 from runner.training.chat import conversation
 from runner.training.stored import read_record
 
 _SCORED = 64  # tokens of a reference scored at once: their logits are as wide as the vocabulary
-_CELLS = 256  # llama.cpp rounds a cache up to this many tokens
 
 
 @dataclass
-class _Sequence:
+class _Answer:
     """One answer on its way."""
 
     prompt: Prompt
+    reference: list[int]
     random: np.random.Generator
     tokens: list[int] = field(default_factory=list)
     stopped: bool = False
     loss: float | None = None
-    reference: list[int] = field(default_factory=list)
 
     @property
     def position(self) -> int:
@@ -40,19 +40,21 @@ class _Sequence:
 class GgufAnswerer:
     """``model.gguf`` of a model artifact. Every call starts from an empty cache, so that it depends on its arguments alone."""
 
-    def __init__(self, folder: Path, *, device: str = "cpu", threads: int = 0) -> None:
+    continuous = True
+
+    def __init__(self, folder: Path, *, device: str = "cpu", threads: int = 0, gpu_layers: int | None = None) -> None:
         self._system_prompt: str | None = read_record(folder).get("system_prompt")
         if device == "cuda" and not offloads():
             raise StepError(
                 "resources.device is cuda, but llama-cpp-python was built without it",
                 remedy='set resources.device to auto or cpu, or build it with CMAKE_ARGS="-DGGML_CUDA=on"',
             )
-        self._model = Model(folder / "model.gguf", gpu=device != "cpu")
+        self._model = Model(folder / "model.gguf", gpu_layers=0 if device == "cpu" else gpu_layers)
         self._threads = threads
         self.limit = self._model.context_length
 
-    def prompt(self, message: str) -> Prompt:
-        text = self._model.render(conversation(message, self._system_prompt))
+    def prompt(self, message: str, earlier: Sequence[Message] = ()) -> Prompt:
+        text = self._model.render(conversation(message, self._system_prompt, earlier=earlier))
         return Prompt(message, text, tuple(self._model.tokenize(text)))
 
     def answer(
@@ -61,36 +63,21 @@ class GgufAnswerer:
         generation: Generation,
         references: Sequence[str | None] | None = None,
         progress: Callable[[float], None] | None = None,
+        *,
+        batch_size: int = 16,
+        first: int = 0,
     ) -> list[Generated]:
-        sequences = [_Sequence(prompt, np.random.default_rng([generation.seed, index])) for index, prompt in enumerate(prompts)]
-        for sequence, reference in zip(sequences, references or (), strict=False):
-            if reference:
-                sequence.reference = self._completion(sequence.prompt, reference)[: self.limit - len(sequence.prompt.tokens)]
-        needed = sum(len(s.prompt.tokens) + max(generation.max_new_tokens, len(s.reference)) for s in sequences)
-        capacity = -(-(needed + len(sequences)) // _CELLS) * _CELLS
-        with self._model.session(capacity, sequences=len(sequences), threads=self._threads) as session:
-            logits: Sequence[NDArray[np.float32]] = self._read(session, sequences)
-            for step in range(generation.max_new_tokens):
-                if progress:
-                    progress(step / generation.max_new_tokens)
-                live = [index for index, sequence in enumerate(sequences) if not sequence.stopped]
-                if not live:
-                    break
-                asked = []
-                for index, row in zip(live, logits, strict=True):
-                    sequence = sequences[index]
-                    token = choose(row, generation, sequence.random)
-                    sequence.stopped = self._model.ends(token)
-                    if not sequence.stopped:
-                        asked.append((token, sequence.position, index, True))
-                        sequence.tokens.append(token)
-                if asked and step + 1 < generation.max_new_tokens:
-                    logits = list(session.decode(asked))
-        return [self._generated(sequence) for sequence in sequences]
+        answers = [
+            _Answer(prompt, self._completion(prompt, reference), draws(generation, first + number))
+            for number, (prompt, reference) in enumerate(zip(prompts, references or [None] * len(prompts), strict=True))
+        ]
+        batch = _Batch(self._model, generation, answers, min(batch_size, len(answers)), self._threads)
+        batch.run(progress or (lambda share: None))
+        return [self._generated(answer) for answer in answers]
 
     def stream(self, prompt: Prompt, generation: Generation) -> Iterator[str]:
-        decoder, random = codecs.getincrementaldecoder("utf-8")("replace"), np.random.default_rng([generation.seed, 0])
-        with self._model.session(len(prompt.tokens) + generation.max_new_tokens + _CELLS, threads=self._threads) as session:
+        decoder, random = codecs.getincrementaldecoder("utf-8")("replace"), draws(generation, 0)
+        with self._model.session(len(prompt.tokens) + generation.max_new_tokens, threads=self._threads) as session:
             logits = session.decode(_positions(prompt.tokens, 0, 0))
             for step in range(generation.max_new_tokens):
                 token = choose(logits[-1], generation, random)
@@ -98,73 +85,128 @@ class GgufAnswerer:
                     break
                 if piece := decoder.decode(self._model.piece(token)):
                     yield piece
-                logits = session.decode([(token, len(prompt.tokens) + step, 0, True)])
+                if step + 1 < generation.max_new_tokens:
+                    logits = session.decode([(token, len(prompt.tokens) + step, 0, True)])
         if rest := decoder.decode(b"", final=True):
             yield rest
 
     def close(self) -> None:
         self._model.close()
 
-    def _read(self, session: Session, sequences: Sequence[_Sequence]) -> list[NDArray[np.float32]]:
-        """Read the prompts, and the references after them; the logits after each prompt.
-
-        What all prompts begin with (the system prompt, the instructions) is read once and shared.
-        """
-        shortest = min(len(sequence.prompt.tokens) for sequence in sequences)
-        columns = zip(*(sequence.prompt.tokens for sequence in sequences), strict=False)
-        common = min(sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns)), shortest - 1)
-        session.decode(_positions(sequences[0].prompt.tokens[:common], 0, 0, last=False))
-        for index in range(1, len(sequences)):
-            session.share(0, index)
-        logits = []
-        for index, sequence in enumerate(sequences):
-            last = session.decode(_positions(sequence.prompt.tokens[common:], common, index))[-1]
-            logits.append(last)
-            if sequence.reference:
-                sequence.loss = _loss(session, index, sequence, last)
-        return logits
-
-    def _completion(self, prompt: Prompt, reference: str) -> list[int]:
-        """The tokens of the reference in the assistant's turn, with what the template puts after it."""
+    def _completion(self, prompt: Prompt, reference: str | None) -> list[int]:
+        """The tokens of the reference in the assistant's turn, with what the template puts after it, as far as the model goes."""
+        if not reference:
+            return []
         whole = self._model.render(conversation(prompt.message, self._system_prompt, reference), generation_prompt=False)
         tokens = self._model.tokenize(whole)
         if tuple(tokens[: len(prompt.tokens)]) == prompt.tokens:
-            return tokens[len(prompt.tokens) :]
-        return self._model.tokenize(whole.removeprefix(prompt.text))
+            tokens = tokens[len(prompt.tokens) :]
+        else:
+            tokens = self._model.tokenize(whole.removeprefix(prompt.text))
+        return tokens[: self.limit - len(prompt.tokens)]
 
-    def _generated(self, sequence: _Sequence) -> Generated:
+    def _generated(self, answer: _Answer) -> Generated:
         return Generated(
-            text=self._model.text(sequence.tokens).strip(),
-            prompt_tokens=len(sequence.prompt.tokens),
-            answer_tokens=len(sequence.tokens),
-            finish="stop" if sequence.stopped else "length",
-            reference_loss=sequence.loss,
-            reference_tokens=len(sequence.reference) if sequence.loss is not None else None,
+            text=self._model.text(answer.tokens).strip(),
+            prompt_tokens=len(answer.prompt.tokens),
+            answer_tokens=len(answer.tokens),
+            finish="stop" if answer.stopped else "length",
+            reference_loss=answer.loss,
+            reference_tokens=len(answer.reference) if answer.loss is not None else None,
         )
 
 
-def choose(logits: NDArray[np.float32], generation: Generation, random: np.random.Generator) -> int:
-    """The next token: the likeliest at temperature 0, else drawn from the nucleus (Holtzman et al. 2020)."""
-    if generation.temperature == 0:
-        return int(logits.argmax())
-    scaled = logits.astype(np.float64) / generation.temperature
-    weights = np.exp(scaled - scaled.max())
-    order = np.argsort(-weights, kind="stable")
-    weights = weights[order] / weights.sum()
-    kept = int(np.searchsorted(np.cumsum(weights), generation.top_p)) + 1
-    weights = weights[:kept] / weights[:kept].sum()
-    return int(order[random.choice(len(weights), p=weights)])
+class _Batch:
+    """Some answers over ``size`` sequences of one decoding context. Sequence n belongs to ``self._live[n]``, and none lies between them
+    unused: llama.cpp decodes sequences without a gap in one go. One more sequence holds what all prompts begin with (the system
+    prompt, the instructions), which is read once and copied."""
+
+    def __init__(self, model: Model, generation: Generation, answers: Sequence[_Answer], size: int, threads: int) -> None:
+        self._model, self._generation, self._size, self._threads = model, generation, size, threads
+        self._count, self._waiting = len(answers), deque(answers)
+        self._live: list[_Answer] = []
+        self._common = answers[0].prompt.tokens[: _common([answer.prompt.tokens for answer in answers])] if len(answers) > 1 else ()
+        self._capacity = max(
+            len(answer.prompt.tokens) + max(generation.max_new_tokens, len(answer.reference)) for answer in answers
+        )  # tokens
+
+    def run(self, progress: Callable[[float], None]) -> None:
+        """Complete every answer. ``progress`` gets the share that is done, often, and may raise to stop."""
+        self._progress = progress
+        with self._model.session(self._capacity, sequences=self._size + bool(self._common), threads=self._threads) as self._session:
+            if self._common:
+                self._session.decode(_positions(self._common, 0, self._size, last=False))
+            while len(self._live) < self._size and (answer := self._next(len(self._live))):
+                self._live.append(answer)
+            while self._live:
+                self._tell()
+                asked = [(answer.tokens[-1], answer.position - 1, slot, True) for slot, answer in enumerate(self._live)]
+                rows = self._session.decode(asked)
+                complete = [slot for slot, row in enumerate(rows) if self._take(self._live[slot], row)]
+                for slot in reversed(complete):
+                    self._free(slot)
+
+    def _free(self, slot: int) -> None:
+        """Give the sequence to the next question; without one, the last sequence moves there."""
+        if answer := self._next(slot):
+            self._live[slot] = answer
+            return
+        moved = self._live.pop()
+        if slot < len(self._live):
+            self._session.copy(len(self._live), slot)
+            self._live[slot] = moved
+
+    def _next(self, slot: int) -> _Answer | None:
+        """Read the next question whose answer does not end with its first token."""
+        while self._waiting:
+            self._tell()
+            answer = self._waiting.popleft()
+            if not self._take(answer, self._read(answer, slot)):
+                return answer
+        return None
+
+    def _read(self, answer: _Answer, slot: int) -> NDArray[np.float32]:
+        """Read a prompt, and its reference after it; the logits after the prompt."""
+        self._session.forget(slot)
+        if self._common:
+            self._session.copy(self._size, slot)
+        start = len(self._common)
+        last = self._session.decode(_positions(answer.prompt.tokens[start:], start, slot))[-1]
+        if answer.reference:
+            answer.loss = _loss(self._session, slot, answer, last)
+        return last
+
+    def _take(self, answer: _Answer, logits: NDArray[np.float32]) -> bool:
+        """Add the next token; whether the answer is complete."""
+        if not np.isfinite(logits.max()):
+            raise StepError("the model computes values that are not numbers", remedy="export it with a quantisation of more bits")
+        token = choose(logits, self._generation, answer.random)
+        answer.stopped = self._model.ends(token)
+        if not answer.stopped:
+            answer.tokens.append(token)
+        return answer.stopped or len(answer.tokens) == self._generation.max_new_tokens
+
+    def _tell(self) -> None:
+        under_way = sum(len(answer.tokens) for answer in self._live) / self._generation.max_new_tokens
+        self._progress((self._count - len(self._waiting) - len(self._live) + under_way) / self._count)
 
 
-def _loss(session: Session, index: int, sequence: _Sequence, first: NDArray[np.float32]) -> float:
+def _common(prompts: Sequence[tuple[int, ...]]) -> int:
+    """How many tokens all prompts begin with, but for the last of the shortest: its logits are asked for."""
+    least, most = min(prompts), max(prompts)
+    shortest = min(len(prompt) for prompt in prompts)
+    return next((number for number in range(shortest - 1) if least[number] != most[number]), shortest - 1)
+
+
+def _loss(session: Session, slot: int, answer: _Answer, first: NDArray[np.float32]) -> float:
     """The mean loss of the reference after its prompt, whose last logits are ``first``; the cache is left as it was."""
-    begin, reference = len(sequence.prompt.tokens), sequence.reference
+    begin, reference = len(answer.prompt.tokens), answer.reference
     losses = [_negative_log_likelihood(first[None], reference[:1])]
     for start in range(0, len(reference) - 1, _SCORED):
         part = reference[start : min(start + _SCORED, len(reference) - 1)]
-        rows = session.decode([(token, begin + start + n, index, True) for n, token in enumerate(part)])
+        rows = session.decode([(token, begin + start + n, slot, True) for n, token in enumerate(part)])
         losses.append(_negative_log_likelihood(rows, reference[start + 1 : start + 1 + len(part)]))
-    session.forget(index, begin)
+    session.forget(slot, begin)
     return float(np.concatenate(losses).mean())
 
 

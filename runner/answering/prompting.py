@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
-from runner.answering.answerer import Answerer, Prompt
+from runner.answering.answerer import Answerer, Message, Prompt
 from runner.errors import StepError
 
 Passage = dict[str, Any]
@@ -19,7 +19,7 @@ class Renders(Protocol):
 
 def passages_of(hits: Sequence[Any]) -> list[Passage]:
     """Search results (``runner.retrieval.Hit``) as a prompt sees them, best first."""
-    kept = ("title", "section", "page", "document")
+    kept = ("title", "section", "page", "document", "start", "end")
     return [
         {"text": hit.chunk["text"], "score": hit.score, "chunk": hit.chunk["id"], **{name: hit.chunk.get(name) for name in kept}}
         for hit in hits
@@ -35,14 +35,15 @@ def fit(
     window: int,
     reserve: int,
     overflow: Literal["drop-passages", "fail"] = "drop-passages",
+    earlier: Sequence[Message] = (),
 ) -> tuple[Prompt, int]:
     """The prompt, and how many passages it had to leave out.
 
     Prompt and ``reserve`` tokens for the answer must fit into ``window`` tokens. Under ``drop-passages`` the worst passages go
-    first, until it fits. StepError when it cannot fit.
+    first, until it fits. ``earlier`` are turns of the conversation before the question. StepError when it cannot fit.
     """
     for kept in range(len(passages), -1, -1):
-        prompt = answerer.prompt(template.render(question=question, passages=list(passages[:kept])))
+        prompt = answerer.prompt(template.render(question=question, passages=list(passages[:kept])), earlier)
         if len(prompt.tokens) + reserve <= window:
             return prompt, len(passages) - kept
         if overflow == "fail" or not kept:

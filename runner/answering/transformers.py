@@ -10,14 +10,17 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
-from runner.answering.answerer import TURN_ENDS, Generated, Generation, Prompt
+from runner.answering.answerer import TURN_ENDS, Generated, Generation, Message, Prompt
+from runner.answering.sampling import choose, draws
 from runner.errors import StepError
 from runner.training import conversation, device_of, load
 from runner.training.quiet import quiet
 
 
 class TransformersAnswerer:
-    """A model artifact of the form full or adapter. Prompts are padded on the left and answered as one batch."""
+    """A model artifact of the form full or adapter. The prompts of a batch are padded on the left."""
+
+    continuous = False
 
     def __init__(
         self, folder: Path, resolve: Callable[[str], Path], *, device: str = "cpu", dtype: str = "float32", threads: int = 0
@@ -36,8 +39,8 @@ class TransformersAnswerer:
         # Transformers fills whatever a call leaves open from here: Qwen2.5's repetition penalty of 1.05, say, into greedy decoding too.
         self._model.generation_config = GenerationConfig()
 
-    def prompt(self, message: str) -> Prompt:
-        text = self._render(message, None)
+    def prompt(self, message: str, earlier: Sequence[Message] = ()) -> Prompt:
+        text = self._render(message, None, earlier)
         return Prompt(message, text, tuple(self._tokens(text)))
 
     def answer(
@@ -46,22 +49,46 @@ class TransformersAnswerer:
         generation: Generation,
         references: Sequence[str | None] | None = None,
         progress: Callable[[float], None] | None = None,
+        *,
+        batch_size: int = 16,
+        first: int = 0,
+    ) -> list[Generated]:
+        asked, answers = references or [None] * len(prompts), []
+        for start in range(0, len(prompts), batch_size):
+            part = slice(start, start + batch_size)
+            tell = _part(progress, start / len(prompts), len(prompts[part]) / len(prompts)) if progress else None
+            answers += self._batch(prompts[part], generation, asked[part], tell, first + start)
+        return answers
+
+    def _batch(
+        self,
+        prompts: Sequence[Prompt],
+        generation: Generation,
+        references: Sequence[str | None],
+        progress: Callable[[float], None] | None,
+        first: int,
     ) -> list[Generated]:
         padding = self._tokenizer.pad_token_id if self._tokenizer.pad_token_id is not None else self._ends[0]
         width = max(len(prompt.tokens) for prompt in prompts)
         rows = [[padding] * (width - len(prompt.tokens)) + list(prompt.tokens) for prompt in prompts]
         masks = [[0] * (width - len(prompt.tokens)) + [1] * len(prompt.tokens) for prompt in prompts]
-        watch = [_Watch(progress, width, generation.max_new_tokens)] if progress else []
-        with torch.inference_mode(), torch.random.fork_rng(), quiet():
-            torch.manual_seed(generation.seed)
+        with torch.inference_mode(), quiet():
             ids = self._model.generate(
                 input_ids=torch.tensor(rows, device=self._model.device),
                 attention_mask=torch.tensor(masks, device=self._model.device),
-                generation_config=self._settings(generation, padding),
-                logits_processor=LogitsProcessorList([_Numbers()]),
-                stopping_criteria=StoppingCriteriaList(watch),
+                generation_config=GenerationConfig(  # what is asked for; the model's own is not consulted
+                    max_new_tokens=generation.max_new_tokens,
+                    eos_token_id=self._ends,
+                    pad_token_id=padding,
+                    use_cache=True,
+                    do_sample=False,
+                ),
+                logits_processor=LogitsProcessorList(
+                    [_Numbers(), *([_Draws(generation, first, len(rows))] if generation.temperature else [])]
+                ),
+                stopping_criteria=StoppingCriteriaList([_Watch(progress, width, generation.max_new_tokens)] if progress else []),
             )
-        losses = [self._loss(*pair) for pair in zip(prompts, references or [None] * len(prompts), strict=True)]
+        losses = [self._loss(*pair) for pair in zip(prompts, references, strict=True)]
         return [
             self._generated(prompt, made, loss, count)
             for prompt, made, (loss, count) in zip(prompts, ids[:, width:].tolist(), losses, strict=True)
@@ -72,17 +99,6 @@ class TransformersAnswerer:
 
     def close(self) -> None:
         del self._model
-
-    def _settings(self, generation: Generation, padding: int) -> GenerationConfig:
-        """What is asked for; the model's own generation_config is not consulted."""
-        drawn = {"do_sample": True, "temperature": generation.temperature, "top_p": generation.top_p, "top_k": 0}
-        return GenerationConfig(
-            max_new_tokens=generation.max_new_tokens,
-            eos_token_id=self._ends,
-            pad_token_id=padding,
-            use_cache=True,
-            **(drawn if generation.temperature else {"do_sample": False}),
-        )
 
     def _loss(self, prompt: Prompt, reference: str | None) -> tuple[float | None, int | None]:
         if not reference:
@@ -102,10 +118,10 @@ class TransformersAnswerer:
             return tokens[len(prompt.tokens) :]
         return self._tokens(whole.removeprefix(prompt.text))
 
-    def _render(self, message: str, answer: str | None) -> str:
+    def _render(self, message: str, answer: str | None, earlier: Sequence[Message] = ()) -> str:
         from jinja2 import TemplateError
 
-        messages = conversation(message, self._system_prompt, answer)
+        messages = conversation(message, self._system_prompt, answer, earlier)
         try:
             return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer is None))
         except (TemplateError, ValueError) as error:
@@ -136,6 +152,20 @@ class _Numbers(LogitsProcessor):  # type: ignore[misc]
         return scores
 
 
+class _Draws(LogitsProcessor):  # type: ignore[misc]
+    """Draws each answer's next token by its own generator, and leaves no other to choose from."""
+
+    def __init__(self, generation: Generation, first: int, count: int) -> None:
+        self._generation, self._randoms = generation, [draws(generation, first + number) for number in range(count)]
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        rows = scores.to(torch.float32).cpu().numpy()
+        tokens = [choose(row, self._generation, random) for row, random in zip(rows, self._randoms, strict=True)]
+        chosen = torch.full_like(scores, -math.inf)
+        chosen[torch.arange(len(tokens)), torch.tensor(tokens)] = 0
+        return chosen
+
+
 class _Watch(StoppingCriteria):  # type: ignore[misc]
     """Tells how far a batch is; stops nothing by itself."""
 
@@ -145,3 +175,8 @@ class _Watch(StoppingCriteria):  # type: ignore[misc]
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         self._progress((input_ids.shape[1] - self._start) / self._limit)
         return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
+
+
+def _part(progress: Callable[[float], None], start: float, share: float) -> Callable[[float], None]:
+    """Progress of one batch, as progress of all."""
+    return lambda done: progress(start + share * done)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ from runner.cli.options import Artifacts, RunName, find_run, project_root
 from runner.errors import UsageError
 
 if TYPE_CHECKING:
+    from runner.answering import Chat, Reply
     from runner.reports.record import Json, Made, Run
 
 Model = Annotated[
@@ -32,10 +34,17 @@ def command(
 
     Prompt, passages and their number are those of the run's own answers. Sources are named with their pages.
     """
-    from runner.reports.record import Run
-
     if not question.strip():
         raise UsageError("the question is empty", remedy='recipe ask NAME "What does the corpus say about …?"')
+    chat = open_chat(run, artifacts, rag=rag, model=model, top_k=top_k)
+    print_reply(chat.ask(question), searched=chat.searches)
+    chat.close()
+
+
+def open_chat(run: str, artifacts: Path | None, *, rag: bool, model: str | None, top_k: int | None) -> Chat:
+    """A conversation with a run's GGUF, with the prompt, the passages and the generation of the run's own answers."""
+    from runner.reports.record import Run
+
     opened = Run.open(find_run(run, artifacts))
     gguf = _choose(opened.made("model", form="gguf"), model)
     steps = _answering(opened, gguf)
@@ -46,26 +55,32 @@ def command(
         )
     index = next((made for step in steps for made in opened.inputs(step, "index")), None) if rag else None
 
-    from runner.answering import Generation, ask
+    from runner.answering import Chat, Generation
     from runner.prompts import load
 
     settings = {name: params[name] for name in ("max_new_tokens", "temperature", "top_p", "seed") if params.get(name) is not None}
-    reply = ask(
+    return Chat(
         gguf.folder,
         None if index is None else index.folder,
-        question,
         load(project_root(), params["prompt"]),
         top_k=top_k or params.get("top_k") or 3,
         generation=Generation(**settings),
     )
-    for piece in reply.pieces:
-        print(piece, end="", flush=True)
-    print()
+
+
+def print_reply(reply: Reply, *, searched: bool) -> None:
+    """Print the answer as it is made, then its sources. ^C stops the answer, and is passed on after a line end."""
+    try:
+        for piece in reply.pieces:
+            print(piece, end="", flush=True)
+    finally:
+        reply.pieces.close()
+        print(flush=True)
     if reply.sources:
         print("\nSources" + (f" ({reply.dropped} more did not fit)" if reply.dropped else ""))
         for number, passage in enumerate(reply.sources, 1):
             print(f"  {number}. {_source(passage)}")
-    elif index is not None:
+    elif searched:
         print("\nNo passage of the index was given to the model: " + ("none fitted." if reply.dropped else "none matches the question."))
 
 

@@ -15,7 +15,23 @@ from runner.cli.words import lighten
 from runner.errors import BAD_RECIPE, UsageError
 
 #: Command names in the order of the help; each is a function ``command`` in the module of that name.
-COMMANDS = ("validate", "show", "plan", "run", "why", "explain", "runs", "report", "verify", "clean", "ask", "doctor", "schema", "pin")
+COMMANDS = (
+    "validate",
+    "show",
+    "plan",
+    "run",
+    "why",
+    "explain",
+    "runs",
+    "report",
+    "verify",
+    "clean",
+    "ask",
+    "chat",
+    "doctor",
+    "schema",
+    "pin",
+)
 
 
 class Lazy(TyperGroup):

@@ -96,28 +96,65 @@ def retrieve(folder: Path, question: str, count: int) -> list[dict[str, Any]]:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of an optional package where it is installed
     try:
-        import faiss
-        import numpy as np
-        from sentence_transformers import SentenceTransformer
+        import faiss  # noqa: F401
+        import sentence_transformers  # noqa: F401
         from transformers.utils.logging import disable_progress_bar
     except ImportError as error:
         sys.exit(f"{error.name} is missing: pip install faiss-cpu sentence-transformers, or ask with --no-rag")
     disable_progress_bar()
     description = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-    settings = description["embedder"]
+    settings, cosine = description["embedder"], description["metric"] == "cosine"
+    chunks = [json.loads(line) for line in (folder / "chunks.jsonl").read_text(encoding="utf-8").split("\n") if line]
+    if settings["kind"] == "hybrid":  # reciprocal rank fusion of two rankings
+        depth = max(count, settings["depth"])
+        scores: dict[int, float] = {}
+        for found in (
+            rank(folder, settings["dense"], cosine, question, depth),
+            rank(folder / "lexical", settings["lexical"], cosine, question, depth),
+        ):
+            for place, (row, _) in enumerate(found, 1):
+                scores[row] = scores.get(row, 0.0) + 1 / (settings["rank_constant"] + place)
+        ranking = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
+    else:
+        ranking = rank(folder, settings, cosine, question, count)
+    return [{**chunks[row], "score": score} for row, score in ranking[:count]]
+
+
+def rank(folder: Path, settings: dict[str, Any], cosine: bool, question: str, count: int) -> list[tuple[int, float]]:
+    """Rows of the chunks and their scores, best first, by one embedder and its vectors."""
+    import faiss
+    import numpy as np
+    import sentence_transformers
+
+    late = settings.get("kind") == "late-interaction"
+    library = sentence_transformers.MultiVectorEncoder if late else sentence_transformers.SentenceTransformer
     saved = folder / "embedder"
-    embedder = (
-        SentenceTransformer(str(saved)) if saved.is_dir() else SentenceTransformer(settings["model"], revision=settings.get("revision"))
-    )
-    if settings.get("max_seq_length"):
+    embedder = library(str(saved)) if saved.is_dir() else library(settings["model"], revision=settings.get("revision"))
+    if settings.get("max_seq_length") and not late:
         embedder.max_seq_length = settings["max_seq_length"]
     query = embedder.encode_query([question], prompt=settings.get("query_prompt"), show_progress_bar=False, convert_to_numpy=True)
-    query = np.ascontiguousarray(query, dtype=np.float32)
-    if description["metric"] == "cosine":
+    by_token = late and settings["scoring"] == "max-sim"
+    if late:
+        query = query[0] if by_token else query[0].mean(axis=0, keepdims=True)
+    query = np.array(query, dtype=np.float32, order="C")
+    if cosine:
         faiss.normalize_L2(query)
-    chunks = [json.loads(line) for line in (folder / "chunks.jsonl").read_text(encoding="utf-8").split("\n") if line]
-    scores, rows = faiss.read_index(str(folder / "index.faiss")).search(query, min(count, len(chunks)))
-    return [{**chunks[row], "score": float(score)} for score, row in zip(scores[0], rows[0], strict=True) if row >= 0 and score != 0]
+    index = faiss.read_index(str(folder / "index.faiss"))
+    if not by_token:
+        scores, rows = index.search(query, min(count, index.ntotal))
+        return [(int(row), float(score)) for score, row in zip(scores[0], rows[0], strict=True) if row >= 0 and score != 0]
+    # Each token of the question takes its most similar token of the chunk; only chunks that hold a near token are looked at.
+    ends = np.cumsum(np.load(folder / "tokens.npy"))
+    flat = isinstance(index, faiss.IndexFlat)
+    _, near = (None, np.arange(index.ntotal)) if flat else index.search(query, min(max(128, count), index.ntotal))
+    if isinstance(index, faiss.IndexIVF):
+        index.make_direct_map()
+    found = []
+    for row in np.unique(np.searchsorted(ends, near[near >= 0], side="right")):
+        start = int(ends[row - 1]) if row else 0
+        tokens = index.reconstruct_n(start, int(ends[row]) - start)
+        found.append((int(row), float((tokens @ query.T).max(axis=0).sum())))
+    return sorted(found, key=lambda pair: (-pair[1], pair[0]))[:count]
 
 
 def prompt(settings: dict[str, Any], question: str, passages: list[dict[str, Any]]) -> str:

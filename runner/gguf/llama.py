@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from runner.errors import InputError, StepError
 
 _WARN, _ERROR, _CONTINUED = 3, 4, 5
+_CELLS = 256  # llama.cpp rounds a cache up to this many tokens
 _log: deque[tuple[int, str]] = deque(maxlen=10_000)
 
 
@@ -72,13 +73,14 @@ def offloads() -> bool:
 class Model:
     """A GGUF file opened by llama.cpp. Raises InputError with llama.cpp's reason when it cannot be opened."""
 
-    def __init__(self, path: Path, *, vocab_only: bool = False, gpu: bool = False) -> None:
+    def __init__(self, path: Path, *, vocab_only: bool = False, gpu_layers: int | None = 0) -> None:
+        """``gpu_layers`` is how many layers are put on a GPU where llama-cpp-python was built for one; None: all."""
         if not path.is_file():
             raise InputError("no such GGUF file", where=str(path))
         native.llama_backend_init()
         params = native.llama_model_default_params()
         params.vocab_only = vocab_only
-        params.n_gpu_layers = 999 if gpu and offloads() else 0
+        params.n_gpu_layers = -1 if gpu_layers is None else gpu_layers  # without a GPU llama.cpp passes it over
         with listening() as log:
             handle = native.llama_model_load_from_file(os.fsencode(path), params)
         if not handle:
@@ -145,27 +147,34 @@ class Model:
         template = self.metadata.get("tokenizer.chat_template")
         if not template:
             raise StepError(f"{self.path.name} has no chat template", remedy="set chat_template on the model step")
-        return _formatter(template, self._special("bos"), self._special("eos"))(messages, generation_prompt)
+        return _formatter(template, self.special("bos"), self.special("eos"))(messages, generation_prompt)
 
-    def _special(self, name: str) -> str:
+    @property
+    def has_template(self) -> bool:
+        """Whether the file carries a chat template."""
+        return bool(self.metadata.get("tokenizer.chat_template"))
+
+    def special(self, name: str) -> str:
+        """The text of the token called ``bos``, ``eos`` and so on; empty where the vocabulary has none."""
         token = self.metadata.get(f"tokenizer.ggml.{name}_token_id")
         return self.piece(int(token), special=True).decode() if token is not None else ""
 
     def session(self, capacity: int, *, sequences: int = 1, threads: int = 0) -> Session:
-        """A fresh decoding context for ``capacity`` tokens in all, shared by ``sequences``."""
+        """A fresh decoding context of ``sequences``, each for ``capacity`` tokens."""
         return Session(self, capacity, sequences, thread_count(threads))
 
 
 class Session:
-    """A decoding context. Every sequence has its own positions; all share one key-value cache."""
+    """A decoding context. Every sequence has a key-value cache of its own: over one for all, each would attend to everybody's cells,
+    masked, and an answer would depend in its last bits on what else is in the cache."""
 
     BATCH = 512  # tokens a decode call
 
     def __init__(self, model: Model, capacity: int, sequences: int, threads: int) -> None:
         params = native.llama_context_default_params()
-        params.n_ctx = capacity
+        params.n_ctx = -(-capacity // _CELLS) * _CELLS * sequences
         params.n_batch = params.n_ubatch = self.BATCH
-        params.n_seq_max, params.kv_unified = sequences, True
+        params.n_seq_max, params.kv_unified = sequences, False
         params.n_threads = params.n_threads_batch = threads
         # llama.cpp's flash attention computes in 16 bits on a CPU: twenty times the error of plain attention, for no gain in speed.
         params.flash_attn_type = native.LLAMA_FLASH_ATTN_TYPE_DISABLED
@@ -173,7 +182,10 @@ class Session:
         with listening() as log:
             self._context = native.llama_init_from_model(model._handle, params)
         if not self._context:
-            raise StepError(f"llama.cpp cannot open a context of {capacity} tokens: {log.reason()}", remedy="lower context_window")
+            raise StepError(
+                f"llama.cpp cannot open a context of {sequences} times {capacity} tokens: {log.reason()}",
+                remedy="lower batch_size or context_window",
+            )
         self._vocab_size = model.vocab_size
         self._batch = native.llama_batch_init(self.BATCH, 0, 1)
         self._memory = native.llama_get_memory(self._context)
@@ -202,8 +214,8 @@ class Session:
                     rows.append(np.ctypeslib.as_array(pointer, shape=(self._vocab_size,)).copy())
         return np.stack(rows) if rows else np.empty((0, self._vocab_size), np.float32)
 
-    def share(self, source: int, target: int) -> None:
-        """Let ``target`` begin with all that ``source`` holds; nothing is computed or copied."""
+    def copy(self, source: int, target: int) -> None:
+        """Let ``target`` hold what ``source`` does, and nothing else; nothing is computed."""
         native.llama_memory_seq_cp(self._memory, source, target, -1, -1)
 
     def forget(self, sequence: int, start: int = 0) -> None:

@@ -7,10 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from runner.contract import MAIN, Context, Fault, Inputs, Output, Port, PromptUse, Struct, Upstream, doc
-from runner.errors import InputError, StepError
+from msgspec import Meta
 
-VERSION = 1
+from runner import contract
+from runner.contract import MAIN, Context, Fault, HubUse, Inputs, Output, Port, PromptUse, Struct, Upstream, doc
+from runner.errors import InputError, StepError
+from runner.retrieval.settings import CrossEncoder, Selection, Similarity, is_folder
+
+VERSION = 2
 PREVIEW = "questions"
 PORTS = (
     Port("questions", "examples"),
@@ -21,14 +25,22 @@ PRELOAD = ("runner.training.preload", "runner.retrieval.preload", "llama_cpp")
 _SEARCHED_TOGETHER = 256  # questions
 
 
+class Resources(contract.Resources):
+    gpu_layers: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        doc("layers of a GGUF that go to the GPU, where llama-cpp-python has one; null: all", unit="layers"),
+    ] = None
+
+
 class Params(Struct):
     prompt: Annotated[str, doc("prompt file of the user's message; variables: question, passages (may be empty)", min_length=1)]
     top_k: Annotated[int, doc("passages retrieved for a question, where an index is bound", unit="passages", ge=1)] = 3
+    selection: Annotated[Selection, doc("how they are selected from what the search finds")] = Similarity()
     max_new_tokens: Annotated[int, doc("longest answer; longer ones are cut and marked", unit="tokens", ge=1)] = 256
     temperature: Annotated[float, doc("0 takes the likeliest token always (greedy); above it tokens are drawn", ge=0)] = 0.0
     top_p: Annotated[float, doc("draw from the likeliest tokens that make up this probability; needs a temperature", gt=0, le=1)] = 1.0
     seed: Annotated[int, doc("seed of the draws", ge=0)] = 0
-    batch_size: Annotated[int, doc("questions answered together; moves last bits of the values", unit="questions", ge=1, le=64)] = 8
+    batch_size: Annotated[int, doc("questions answered together; moves last bits of the values", unit="questions", ge=1, le=64)] = 16
     context_window: Annotated[
         int | None, doc("tokens that prompt and answer may have together; null: as many as the model has positions", unit="tokens")
     ] = None
@@ -50,6 +62,17 @@ def outputs(params: Params) -> Mapping[str, Output]:
 
 def prompts(params: Params) -> Iterable[PromptUse]:
     yield PromptUse("prompt", params.prompt, frozenset({"question", "passages"}))
+
+
+def sources(params: Params) -> Mapping[str, Sequence[str]]:
+    reranker = params.selection
+    return {"selection.model": [reranker.model]} if isinstance(reranker, CrossEncoder) and is_folder(reranker.model) else {}
+
+
+def hub(params: Params) -> Iterable[HubUse]:
+    reranker = params.selection
+    if isinstance(reranker, CrossEncoder) and not is_folder(reranker.model):
+        yield HubUse("selection.model", "model", reranker.model, reranker.revision)
 
 
 def check(params: Params, upstream: Mapping[str, Sequence[Upstream]]) -> Iterable[Fault]:
@@ -74,6 +97,7 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
         device=ctx.resources.device,
         dtype=params.dtype,
         threads=ctx.resources.threads,
+        gpu_layers=ctx.resources.gpu_layers,
     )
     if (params.context_window or 0) > answerer.limit:
         raise StepError(
@@ -106,6 +130,7 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
         "prompt_file": params.prompt,
         "generation": {name: getattr(params, name) for name in ("max_new_tokens", "temperature", "top_p", "seed", "batch_size")},
         "top_k": params.top_k if inputs.get("index") else 0,
+        "selection": (params.selection.__struct_config__.tag or "") if inputs.get("index") else "",
         "dropped": {"passages": dropped.passages, "questions": dropped.questions},
     }
     (out / MAIN / "answers.json").write_text(_json(summary) + "\n", encoding="utf-8", newline="\n")
@@ -138,8 +163,11 @@ def _retrieve(params: Params, inputs: Inputs, texts: list[str], ctx: Context) ->
         return [[] for _ in texts]
     from runner.answering import passages_of
     from runner.retrieval import open_index
+    from runner.retrieval.selection import Selector
 
-    index = open_index(inputs["index"].path, device=ctx.resources.device)
+    reranker, device = params.selection, ctx.resources.device
+    folder = (ctx.root / reranker.model).resolve() if isinstance(reranker, CrossEncoder) and is_folder(reranker.model) else None
+    index = Selector(open_index(inputs["index"].path, device=device), params.selection, folder=folder, device=device)
     found = []
     for start in range(0, len(texts), _SEARCHED_TOGETHER):
         found += [passages_of(hits) for hits in index.search(texts[start : start + _SEARCHED_TOGETHER], params.top_k)]

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from runner.contract import MAIN, Context, Inputs, Output, Port, PromptUse, Struct, doc
 
-VERSION = 1
+VERSION = 2
 PORTS = (
     Port("model", "model", forms=("full", "adapter")),
     Port("index", "index", required=False),
@@ -43,6 +43,7 @@ def prompts(params: Params) -> Iterable[PromptUse]:
 
 def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
     from runner.gguf.bundle import add_script
+    from runner.gguf.card import Origin, add_card
     from runner.gguf.check import verify
     from runner.gguf.export import export
     from runner.prompts import load
@@ -87,6 +88,10 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
         top_k=params.top_k,
         max_new_tokens=params.max_new_tokens,
     )
+    hub = base.record.get("hub") or {}
+    adapter = json.loads((info.weights / "adapter_config.json").read_text(encoding="utf-8")) if info.form == "adapter" else None
+    if not add_card(folder, Origin(info.architecture, hub.get("id", ""), hub.get("revision", ""), adapter)):
+        ctx.warn("no Modelfile was written: Ollama's templates cannot say this model's chat template")
     for fallback in report.fallbacks:
         ctx.warn(f"another type than {params.quantization} gives: {fallback}")
     ctx.fact("file_bytes", report.file_bytes, "bytes")

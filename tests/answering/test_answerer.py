@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from runner.answering import Answerer, Generation, fit, open_answerer
-from runner.answering.gguf import choose
+from runner.answering.sampling import choose
 from runner.errors import StepError
 from runner.gguf.export import export
 from tests.gguf import tiny
@@ -171,6 +171,19 @@ def test_progress_is_told_and_may_stop_the_work(answerer: Answerer) -> None:
     assert 0 <= seen[0] <= seen[-1] < 0.2
 
 
+def test_the_nucleus_of_a_large_vocabulary_is_that_of_a_full_sort() -> None:
+    random = np.random.default_rng(1)
+    for sharpness in (0.01, 1.0, 6.0):
+        logits = (random.normal(size=5000) * sharpness).astype(np.float32)
+        for top_p in (0.05, 0.9, 0.999, 1.0):
+            weights = np.exp(logits.astype(np.float64) / 0.7)
+            order = np.argsort(-weights, kind="stable")
+            kept = order[: int(np.searchsorted(np.cumsum(weights[order] / weights.sum()), top_p)) + 1]
+            drawn = {choose(logits, Generation(1, 0.7, top_p), random) for _ in range(40)}
+            assert drawn <= set(kept.tolist())
+            assert choose(logits, Generation(1, 0.7, 1e-9), random) == logits.argmax()
+
+
 def test_the_nucleus_is_the_likeliest_tokens_that_make_up_top_p() -> None:
     logits = np.log(np.array([0.5, 0.3, 0.15, 0.05], np.float32))
     random = np.random.default_rng(0)
@@ -227,6 +240,59 @@ def test_many_long_prompts_fill_the_cache_and_no_more(folders: dict[str, Path]) 
     answers = answerer.answer(prompts, Generation(20), ["A scale."] * 3)
     alone = answerer.answer([prompts[2]], Generation(20), ["A scale."])[0]
     assert answers[2].reference_loss == pytest.approx(alone.reference_loss, abs=1e-3)
+
+
+def test_finished_answers_make_room_for_the_next_questions(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine answers of very different lengths over three sequences: each is the one that the question gets alone, and no decode is of
+    fewer sequences than there are answers left."""
+    from runner.gguf import llama
+
+    monkeypatch.setattr(llama.Model, "ends", lambda self, token: token % 16 == 0)  # so that answers end after few or many tokens
+    answerer, generation = opened(folders["gguf"], "gguf"), Generation(40, temperature=1.0)
+    prompts = [answerer.prompt(f"{number} {QUESTIONS[number % 3]}") for number in range(9)]
+    alone = [answerer.answer([prompt], generation, [REFERENCES[0]], first=number)[0] for number, prompt in enumerate(prompts)]
+    assert len({answer.answer_tokens for answer in alone}) > 3
+    decoded: list[int] = []
+    decode = llama.Session.decode
+
+    def spy(self: llama.Session, tokens: list[tuple[int, int, int, bool]]) -> object:
+        sequences = [sequence for _, _, sequence, _ in tokens]
+        if len(set(sequences)) == len(tokens) and tokens[0][1] >= 30:  # a step of all, not the reading of a prompt
+            assert sequences == list(range(len(tokens)))
+            decoded.append(len(tokens))
+        return decode(self, tokens)
+
+    monkeypatch.setattr(llama.Session, "decode", spy)
+    together = answerer.answer(prompts, generation, [REFERENCES[0]] * 9, batch_size=3)
+    assert [answer.text for answer in together] == [answer.text for answer in alone]
+    assert [answer.finish for answer in together] == [answer.finish for answer in alone]
+    assert [answer.reference_loss for answer in together] == pytest.approx([answer.reference_loss for answer in alone], abs=1e-3)
+    steps = sum(answer.answer_tokens for answer in alone)
+    assert steps - 9 <= sum(decoded) <= steps  # a first token comes from the prompt
+    assert decoded == sorted(decoded, reverse=True)  # three at a time for as long as there are so many
+    assert decoded[0] == 3
+    assert answerer.answer(prompts, generation, [REFERENCES[0]] * 9, batch_size=3) == together
+
+
+def test_a_draw_depends_on_its_number_and_on_nothing_else(answerer: Answerer) -> None:
+    prompts, generation = [answerer.prompt(question) for question in QUESTIONS * 2], Generation(6, temperature=0.8, top_p=0.9, seed=4)
+    drawn = [answer.text for answer in answerer.answer(prompts, generation, batch_size=4)]
+    assert len(set(drawn)) == 6  # the same question again is another draw
+    assert [answer.text for answer in answerer.answer(prompts, generation, batch_size=2)] == drawn
+    assert answerer.answer([prompts[4]], generation, first=4)[0].text == drawn[4]
+
+
+def test_layers_go_to_the_gpu_as_asked(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    from runner.gguf import llama
+
+    seen: list[int] = []
+    load = llama.native.llama_model_load_from_file
+    monkeypatch.setattr(
+        llama.native, "llama_model_load_from_file", lambda path, params: seen.append(params.n_gpu_layers) or load(path, params)
+    )
+    for device, layers in (("cpu", None), ("cpu", 5), ("auto", None), ("auto", 0), ("auto", 5)):
+        open_answerer(folders["gguf"], "gguf", Path, device=device, gpu_layers=layers).close()
+    assert seen == [0, 0, -1, 0, 5]
 
 
 ROPES = {

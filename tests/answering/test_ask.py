@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runner.answering import Generation, ask, open_answerer
+from runner.answering import Chat, Generation, ask, open_answerer
 from runner.errors import ArtifactDamaged, InputError, StepError
 from runner.gguf.export import export
 from tests.gguf import tiny
@@ -74,3 +74,44 @@ def test_what_is_wrong_is_said(root: Path, tmp_path: Path) -> None:
         ask(root / "gguf", tmp_path, "Why?", Template())
     with pytest.raises(StepError, match=r"the prompt has .* tokens with 0 passages"):
         ask(root / "gguf", None, "Why? " * 300, Template())
+
+
+def test_a_conversation_remembers_what_was_said(root: Path) -> None:
+    chat = Chat(root / "gguf", root / "index", Template(), top_k=1, threads=1, generation=Generation(6))
+    assert chat.searches
+    said = ["".join(chat.ask(question).pieces).strip() for question in ("low-rank?", "attention?")]
+    chat.close()
+    answerer = open_answerer(root / "gguf", "gguf", Path, threads=1)
+    passages = {
+        question: ask(root / "gguf", root / "index", question, Template(), top_k=1, threads=1).sources
+        for question in ("low-rank?", "attention?")
+    }
+    earlier = [{"role": "user", "content": "low-rank?"}, {"role": "assistant", "content": said[0]}]  # without its passages
+    prompt = answerer.prompt(Template().render(question="attention?", passages=passages["attention?"]), earlier)
+    assert passages["attention?"][0]["text"] in prompt.text
+    assert passages["low-rank?"][0]["text"] not in prompt.text
+    assert answerer.answer([prompt], Generation(6))[0].text == said[1]
+
+
+def test_the_oldest_exchanges_make_room_before_any_passage(root: Path) -> None:
+    chat = Chat(root / "gguf", root / "index", Template(), threads=1, generation=Generation(20), context_window=230)
+    replies = []
+    for _ in range(5):
+        replies.append(chat.ask("low-rank attention quantisation?"))
+        "".join(replies[-1].pieces)
+    assert replies[0].forgotten == 0
+    assert 0 < replies[-1].forgotten < 5
+    assert all(reply.dropped == replies[0].dropped for reply in replies)
+    with pytest.raises(StepError, match="the prompt has"):
+        chat.ask("Why? " * 300)
+    assert "".join(chat.ask("Why?").pieces)  # the conversation goes on
+    chat.close()
+
+
+def test_an_answer_that_was_stopped_is_part_of_the_conversation(root: Path) -> None:
+    chat = Chat(root / "gguf", None, Template(), threads=1, generation=Generation(50))
+    reply = chat.ask("Why?")
+    begun = next(reply.pieces)
+    reply.pieces.close()
+    assert chat._turns == [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": begun.strip()}]
+    chat.close()

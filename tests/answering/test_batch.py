@@ -27,12 +27,13 @@ class Counting:
     """An answerer whose answers show how it was asked."""
 
     limit = 100
+    continuous = False
 
     def __init__(self, dies_at: int = 99) -> None:
         self.calls: list[list[str]] = []
         self.dies_at = dies_at
 
-    def prompt(self, message: str) -> Prompt:
+    def prompt(self, message: str, earlier: Sequence[dict[str, str]] = ()) -> Prompt:
         return Prompt(message, f"<{message}>", tuple(range(len(message.split()))))
 
     def answer(
@@ -41,6 +42,9 @@ class Counting:
         generation: Generation,
         references: Sequence[str] | None = None,
         progress: Callable[[float], None] | None = None,
+        *,
+        batch_size: int = 16,
+        first: int = 0,
     ) -> list[Generated]:
         if len(self.calls) == self.dies_at:
             raise Killed
@@ -49,7 +53,14 @@ class Counting:
         progress(0.5)
         batch = " + ".join(prompt.message[-1] for prompt in prompts)
         return [
-            Generated(f"{batch} seed {generation.seed}", len(p.tokens), 3, "stop", 1.5 if references else None, 4 if references else None)
+            Generated(
+                f"{batch} from {first} seed {generation.seed}",
+                len(p.tokens),
+                3,
+                "stop",
+                1.5 if references else None,
+                4 if references else None,
+            )
             for p in prompts
         ]
 
@@ -88,9 +99,9 @@ def test_rows_hold_what_was_asked_given_and_answered(tmp_path: Path) -> None:
         "question": "question 3",
         "reference": "reference 3",
         "type": "factual",
-        "answer": "3 + 4 + 5 seed 6",
+        "answer": "3 + 4 + 5 from 3 seed 5",
         "prompt": f"<{'words ' * 5} {'words ' * 5}question 3>",
-        "retrieved": [{"chunk": f"c3-{k}", "document": "d", "page": k, "score": 1 - k / 10} for k in range(2)],
+        "retrieved": PASSAGES[3],
         "prompt_tokens": 12,
         "answer_tokens": 3,
         "finish": "stop",
@@ -136,6 +147,14 @@ def test_a_killed_run_goes_on_with_the_same_batches(dies_at: int, torn: bytes, t
     done = Counting()
     assert run(done, tmp_path / "journal")[0] == whole
     assert done.calls == []
+
+
+def test_a_continuous_answerer_gets_four_batches_at_once(tmp_path: Path) -> None:
+    answerer = Counting()
+    answerer.continuous = True
+    rows, _, _ = run(answerer, tmp_path / "journal")
+    assert [len(call) for call in answerer.calls] == [7]
+    assert [row["id"] for row in rows] == [f"q{number}" for number in range(7)]
 
 
 def test_the_journal_is_one_line_a_batch(tmp_path: Path) -> None:

@@ -1,8 +1,14 @@
-"""`recipe ask` on a run whose GGUF and index are real and tiny."""
+"""`recipe ask` and `recipe chat` on a run whose GGUF and index are real and tiny."""
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import pty
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,3 +100,65 @@ def test_a_section_named_like_its_document_is_said_once() -> None:
 
     assert _source({"title": "Heron", "section": "Heron", "page": 2, "score": 0.5}) == "Heron, page 2 (0.50)"
     assert _source({"title": None, "document": "a.md", "section": "Scales", "score": 0.5}) == "a.md, Scales (0.50)"
+
+
+def test_lines_of_the_input_are_a_conversation(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    outputs = []
+    for text in (f"{QUESTION}\n\nWhat is attention?\n", f"{QUESTION}\n", "What is attention?"):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+        assert call(["chat", "tiny"]) == 0
+        said = capfd.readouterr()
+        assert said.err == ""
+        outputs.append(said.out)
+    assert outputs[0].count("\nSources\n") == 2
+    assert outputs[0].startswith(outputs[1])
+    assert outputs[0] != outputs[1] + outputs[2]  # the second question has the first one before it
+    monkeypatch.setattr(sys, "stdin", io.StringIO("What is attention?\n"))
+    assert call(["chat", "tiny", "--no-rag"]) == 0
+    assert "Sources" not in capfd.readouterr().out
+
+
+def test_a_conversation_at_a_terminal(made: Path) -> None:
+    """^C stops an answer and nothing else; a question that cannot be asked is said; ^D and ^C at the prompt end it."""
+    code = (
+        "import sys\n"
+        "from runner.answering.gguf import GgufAnswerer\n"
+        "stream = GgufAnswerer.stream\n"
+        "def slow(self, prompt, generation):\n"
+        "    import time\n"
+        "    for piece in stream(self, prompt, generation):\n"
+        "        yield 'BEGUN' + piece\n"
+        "        if 'forever' in prompt.message: time.sleep(30)\n"
+        "GgufAnswerer.stream = slow\n"
+        "from runner.cli import main\n"
+        "main(['chat', 'tiny', '--no-rag'])\n"
+    )
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=made, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+    os.close(theirs)
+    seen = ""
+
+    def until(pattern: str) -> None:
+        nonlocal seen
+        while not re.search(pattern, seen):
+            seen += os.read(ours, 4096).decode(errors="replace")
+        seen = seen[re.search(pattern, seen).end() :]  # type: ignore[union-attr]
+
+    def type_in(text: str) -> None:
+        os.write(ours, text.encode())
+
+    until("> ")
+    type_in("for forever\n")
+    until("BEGUN")
+    process.send_signal(2)
+    until(r"\(stopped\)")
+    until("> ")
+    type_in("why " * 300 + "\n")
+    until("the prompt has")
+    until("> ")
+    type_in("And now?\n")
+    until("BEGUN")
+    until("> ")
+    type_in("\x04")
+    assert process.wait(20) == 0
+    os.close(ours)

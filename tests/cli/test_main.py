@@ -47,6 +47,38 @@ def test_an_interrupt_exits_with_130(project: Path, monkeypatch: pytest.MonkeyPa
     assert call(["runs"]) == 130
 
 
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize("arguments", [["doctor"], ["explain", "chunk"], ["run", "--help"]])
+def test_output_that_nobody_takes_is_an_error_and_no_bug(project: Path, arguments: list[str], buffered: bool) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | (
+        {} if buffered else {"PYTHONUNBUFFERED": "1"}
+    )
+    with Path("/dev/full").open("w") as full:
+        code = "from runner.cli import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, env=environment, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, "error: writing failed: No space left on device\n")
+
+
+def test_a_folder_of_somebody_elses_is_no_bug(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from runner.cli import runs
+
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "runs/report.html")
+
+    monkeypatch.setattr(runs, "open_store", refused)
+    assert call(["runs"]) == 1
+    assert capsys.readouterr().err == "error: runs/report.html: Permission denied\n"
+
+
+def test_closed_streams_are_no_error(project: Path) -> None:
+    shown = f"{sys.executable} -c 'from runner.cli import main; main()'"
+    for command, code in ((f"{shown} explain >&-", 0), (f"{shown} explain <&- >&- 2>&-", 0), (f"{shown} explain nothing >&- 2>&-", 2)):
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (code, "", ""), command
+
+
 def test_a_closed_pipe_is_no_error(project: Path) -> None:
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     command = f"{sys.executable} -c 'from runner.cli import main; main()' doctor | head -n 1"

@@ -34,6 +34,10 @@ steps:
     with: {items: "${matrix.items}"}
   alone:
     uses: glances
+  upper:
+    uses: bricks
+    from: [wall]
+    with: {count: "${matrix.items}"}
 matrix:
   items: [1, 2]
 """
@@ -191,6 +195,8 @@ def test_secrets_are_not_shown(project: Path, look: Look, monkeypatch: pytest.Mo
             "`wall` is a step of the kind bricks, which has no preview",
             "these have one: low, odd, alone",
         ),
+        # Before its inputs are to be computed, and one of its arms is to be named.
+        (["--only", "upper", "--preview", "2"], "`upper` is a step of the kind bricks, which has no preview", "these have one"),
         (["--only", "odd", "--preview", "2"], "`odd` has 2 arms, and a preview shows one", "--only 'odd[items=1]', --only 'odd[items=2]'"),
         (["--format", "json"], "--format is how a preview is printed", "--preview N"),
     ],

@@ -11,11 +11,12 @@ import msgspec
 import pytest
 
 from runner.answering.transformers import TransformersAnswerer
-from runner.contract import Artifact, Fault, Output, Resources
+from runner.contract import Artifact, Fault, Output
 from runner.errors import InputError, StepError
 from runner.gguf.export import export
 from runner.steps import answer
 from tests.gguf import tiny
+from tests.steps import test_answer_selection
 from tests.steps.local_context import LocalContext, artifact
 
 PROMPT = "{% for passage in passages %}[{{ loop.index }}] {{ passage.title }}: {{ passage.text }}\n{% endfor %}{{ question }}"
@@ -58,7 +59,7 @@ class World:
     def context(self, folder: Path, **resources: Any) -> LocalContext:
         base = artifact(self.root / "full", Output("model", "full"))
         return LocalContext(
-            folder, self.root, Resources(**({"device": "cpu", "threads": 1} | resources)), artifacts={"base-key/main": base}
+            folder, self.root, answer.Resources(**({"device": "cpu", "threads": 1} | resources)), artifacts={"base-key/main": base}
         )
 
 
@@ -89,7 +90,7 @@ def test_every_form_gives_the_documented_files(form: str, world: World, tmp_path
         "factual",
     )
     assert first["retrieved"][0]["chunk"] == "d#1"
-    assert first["retrieved"][0].keys() == {"chunk", "document", "page", "score"}
+    assert first["retrieved"][0].keys() == {"chunk", "document", "page", "start", "end", "score", "text"}
     assert first["prompt"].startswith("<|im_start|>system\nAnswer briefly.<|im_end|>\n<|im_start|>user\n[1] T: The attention")
     assert first["prompt"].endswith("What is attention over keys?<|im_end|>\n<|im_start|>assistant\n")
     assert first["reference_loss"] > 0
@@ -207,7 +208,7 @@ CASES: dict[str, tuple[Mapping[str, Any], Any]] = {
     "reference_loss": ({}, False),
     "dtype": ({}, "bfloat16"),
 }
-PROVED: set[str] = set(CASES)
+PROVED: set[str] = set(CASES) | test_answer_selection.PROVED
 
 
 @pytest.fixture(scope="module")
@@ -218,9 +219,9 @@ def observed(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     sizes: list[int] = []
     original = TransformersAnswerer.answer
 
-    def spy(self: TransformersAnswerer, prompts: Any, *rest: Any) -> Any:
+    def spy(self: TransformersAnswerer, prompts: Any, *rest: Any, **named: Any) -> Any:
         sizes.append(len(prompts))
-        return original(self, prompts, *rest)
+        return original(self, prompts, *rest, **named)
 
     patch.setattr(TransformersAnswerer, "answer", spy)
 
@@ -244,6 +245,17 @@ def observed(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def test_every_parameter_changes_the_outcome(field: str, observed: Any) -> None:
     around, value = CASES[field]
     assert observed(**around) != observed(**around, **{field: value})
+
+
+def test_layers_on_the_gpu_are_a_resource(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import runner.answering
+
+    asked: list[Any] = []
+    original = runner.answering.open_answerer
+    monkeypatch.setattr(runner.answering, "open_answerer", lambda *a, **named: asked.append(named["gpu_layers"]) or original(*a, **named))
+    for folder, layers in (("one", None), ("two", 7)):
+        answer.run(params(), world.inputs("gguf"), tmp_path / folder / "out", world.context(tmp_path / folder, gpu_layers=layers))
+    assert asked == [None, 7]
 
 
 def test_artifacts_of_a_run_stay_as_they_were(world: World, tmp_path: Path) -> None:

@@ -68,6 +68,8 @@ def test_an_adapter_becomes_one_file_with_all_that_is_needed(world: World, tmp_p
         "quantization.json",
         "inference.py",
         "inference.json",
+        "README.md",
+        "Modelfile",
     }
     assert files(out / "index") == files(world.root / "index")
     assert json.loads((out / "model.json").read_text()) == {"form": "gguf", "architecture": "qwen2", "system_prompt": "Answer briefly."}
