@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,14 @@ import faiss
 import msgspec
 import numpy as np
 
+from runner.contract import Struct
 from runner.errors import InputError
 from runner.retrieval import embedders, structures
-from runner.retrieval.embedders import TextEmbedder, Vectors
-from runner.retrieval.index import CHUNKS, DESCRIPTION, EMBEDDER, VECTORS
-from runner.retrieval.settings import Embedder, Flat, Ivf, Lexical, Metric, Structure
+from runner.retrieval.embedders import TextEmbedder, TokenEmbedder, Vectors
+from runner.retrieval.index import CHUNKS, DESCRIPTION, EMBEDDER, LEXICAL, TOKENS, VECTORS
+from runner.retrieval.journal import Journal, Tokens
+from runner.retrieval.searchers import MaxSim, normal
+from runner.retrieval.settings import Embedder, Flat, Hybrid, Ivf, Metric, Model, Structure, Vocabulary, by_token
 
 
 @dataclass(frozen=True)
@@ -24,15 +27,17 @@ class Built:
     """What was measured while building.
 
     ``recall`` is recall@10 against exhaustive search, 1 for a flat index; the questions are the first words of up to 256
-    chunks spread evenly over all, because short texts are what an index is asked for.
+    chunks spread evenly over all (64 for late interaction), because short texts are what an index is asked for. Of a hybrid
+    index it is that of its ranking by meaning.
     """
 
     count: int
+    vectors: int  # as many as chunks, but for late interaction: as many as tokens
     dimension: int
     recall: float
     truncated: int  # chunks longer than what the embedder reads
     embedded: int  # chunks embedded by this call; the others were found in ``work``
-    bytes: int  # of index.faiss
+    bytes: int  # of all index.faiss
 
 
 def build_index(
@@ -57,70 +62,108 @@ def build_index(
     """
     out.mkdir(parents=True, exist_ok=True)
     count = _copy(chunks, out / CHUNKS)
-    if isinstance(embedder, Lexical):
-        model = embedders.bag_of_words(embedder, (row["text"] for row in _rows(chunks)))
+    main: Model | Vocabulary = embedder.dense if isinstance(embedder, Hybrid) else embedder
+    if isinstance(main, Vocabulary):
+        model = embedders.bag_of_words(main, (row["text"] for row in _rows(chunks)))
     else:
-        model = embedders.load(embedder, embedder_folder, device=device)
-    vectors, truncated, embedded = _embed(chunks, count, model, (work or out) / "vectors.f32", progress)
-    if metric == "cosine":
-        faiss.normalize_L2(vectors)
-    if isinstance(structure, Ivf) and structure.nlist <= count < structures.ADVISED_POINTS * structure.nlist:
-        warn(
-            f"{count} chunks are few for {structure.nlist} IVF lists: FAISS advises {structures.ADVISED_POINTS} chunks a list, "
-            f"so at most {max(1, count // structures.ADVISED_POINTS)} lists"
-        )
-    if truncated:
-        warn(
-            f"{truncated} of {count} chunks are longer than the {model.model.max_seq_length} tokens that the embedder reads; "
-            "it finds them by their beginning only"
-        )
-    index = structures.build(structure, vectors)
-    recall = 1.0 if isinstance(structure, Flat) else structures.recall(index, vectors, _questions(chunks, count, model, metric))
-    faiss.write_index(index, str(out / VECTORS))
-    if isinstance(embedder, Lexical) or embedder_folder is not None:
-        model.save(out / EMBEDDER)
+        model = embedders.load(main, embedder_folder, device=device)
+    save = isinstance(main, Vocabulary) or embedder_folder is not None
+    built = _Part(chunks, count, model, structure, metric, work or out, progress, warn).build(out, save=save)
+    if isinstance(embedder, Hybrid):
+        words = embedders.bag_of_words(embedder.lexical, (row["text"] for row in _rows(chunks)))
+        folder = out / LEXICAL
+        folder.mkdir(exist_ok=True)
+        lexical = _Part(chunks, count, words, Flat(), metric, folder, lambda done, total: None, warn).build(folder, save=True)
+        built = replace(built, bytes=built.bytes + lexical.bytes)
     described = {
         "embedder": _plain(embedder),
         "faiss": _plain(structure),
         "metric": metric,
         "count": count,
-        "dimension": model.dimension,
-        "recall_at_10": round(recall, 6),
-        "truncated": truncated,
+        "dimension": built.dimension,
+        "recall_at_10": round(built.recall, 6),
+        "truncated": built.truncated,
         "chunks": chunks_ref,
     }
     text = json.dumps(described, ensure_ascii=False, sort_keys=True) + "\n"
     (out / DESCRIPTION).write_text(text, encoding="utf-8", newline="\n")
-    (out / "vectors.f32").unlink(missing_ok=True)
-    return Built(count, model.dimension, recall, truncated, embedded, (out / VECTORS).stat().st_size)
+    return built
 
 
-def _embed(chunks: Path, count: int, model: TextEmbedder, file: Path, progress: Callable[[int, int], None]) -> tuple[Vectors, int, int]:
-    """Append vectors to ``file`` block by block, after those that a killed attempt left there whole."""
-    width = 4 * model.dimension
-    size = file.stat().st_size if file.exists() else 0
-    ready = size // (width * model.block) * model.block if size < width * count else count
-    truncated = done = 0
-    with file.open("r+b" if file.exists() else "wb") as vectors:
-        vectors.truncate(width * ready)
-        vectors.seek(width * ready)
-        for texts in _blocks(chunks, model.block):
-            truncated += model.truncated(texts)
+@dataclass(frozen=True)
+class _Part:
+    """One ranking of an index: the vectors that one embedder gives the chunks, in one structure."""
+
+    chunks: Path
+    count: int
+    model: TextEmbedder
+    structure: Structure
+    metric: Metric
+    work: Path
+    progress: Callable[[int, int], None]
+    warn: Callable[[str], None]
+
+    @property
+    def by_token(self) -> bool:
+        return by_token(self.model.settings)
+
+    def build(self, out: Path, *, save: bool) -> Built:
+        journal = Journal(self.work, self.model.dimension)
+        truncated, embedded = self._embed(journal)
+        vectors, tokens = journal.read()
+        if self.metric == "cosine":
+            faiss.normalize_L2(vectors)
+        self._advise(len(vectors), truncated)
+        index = structures.build(self.structure, vectors)
+        recall = 1.0 if isinstance(self.structure, Flat) else self._recall(index, vectors, tokens)
+        faiss.write_index(index, str(out / VECTORS))
+        if self.by_token:
+            np.save(out / TOKENS, tokens)
+        if save:
+            self.model.save(out / EMBEDDER)
+        journal.remove_from(out)
+        return Built(self.count, len(vectors), self.model.dimension, recall, truncated, embedded, (out / VECTORS).stat().st_size)
+
+    def _embed(self, journal: Journal) -> tuple[int, int]:
+        """Embed what the journal lacks, block by block. How many chunks are cut, and how many were embedded now."""
+        ready = journal.resume(self.model.block, self.count)
+        truncated = done = 0
+        for texts in _blocks(self.chunks, self.model.block):
+            truncated += self.model.truncated(texts)
             if done >= ready:
-                vectors.write(np.ascontiguousarray(model.passages(texts)).tobytes())
-                vectors.flush()
+                if self.by_token:
+                    assert isinstance(self.model, TokenEmbedder)
+                    journal.append(self.model.passage_tokens(texts))
+                else:
+                    journal.append([vector[None] for vector in self.model.passages(texts)])
             done += len(texts)
-            progress(done, count)
-    return np.fromfile(file, dtype=np.float32).reshape(count, model.dimension), truncated, count - ready
+            self.progress(done, self.count)
+        return truncated, self.count - ready
 
+    def _recall(self, index: Any, vectors: Vectors, tokens: Tokens) -> float:
+        asked = {int(row) for row in np.linspace(0, self.count - 1, min(64 if self.by_token else 256, self.count))}
+        texts = [" ".join(row["text"].split()[:12]) for number, row in enumerate(_rows(self.chunks)) if number in asked]
+        if not self.by_token:
+            return structures.recall(index, vectors, normal(self.model.queries(texts), self.metric == "cosine"))
+        assert isinstance(self.model, TokenEmbedder)
+        k = min(10, self.count)
+        searcher = MaxSim(index, tokens, self.model, cosine=self.metric == "cosine")
+        exact = MaxSim(structures.build(Flat(), vectors), tokens, self.model, cosine=self.metric == "cosine")
+        found = [[score for _, score in ranking] + [-np.inf] * (k - len(ranking)) for ranking in searcher.search(texts, k)]
+        return structures.near(np.array(found), np.array([ranking[-1:] for ranking in exact.search(texts, k)])[:, :, 1])
 
-def _questions(chunks: Path, count: int, model: TextEmbedder, metric: Metric) -> Vectors:
-    asked = {int(row) for row in np.linspace(0, count - 1, min(256, count))}
-    texts = [" ".join(row["text"].split()[:12]) for number, row in enumerate(_rows(chunks)) if number in asked]
-    questions = np.ascontiguousarray(model.queries(texts))
-    if metric == "cosine":
-        faiss.normalize_L2(questions)
-    return questions
+    def _advise(self, vectors: int, truncated: int) -> None:
+        structure, noun = self.structure, "token vectors" if self.by_token else "chunks"
+        if isinstance(structure, Ivf) and structure.nlist <= vectors < structures.ADVISED_POINTS * structure.nlist:
+            self.warn(
+                f"{vectors} {noun} are few for {structure.nlist} IVF lists: FAISS advises {structures.ADVISED_POINTS} {noun} a list, "
+                f"so at most {max(1, vectors // structures.ADVISED_POINTS)} lists"
+            )
+        if truncated:
+            self.warn(
+                f"{truncated} of {self.count} chunks are longer than the {self.model.longest} tokens that the embedder reads; "
+                "it finds them by their beginning only"
+            )
 
 
 def _blocks(chunks: Path, size: int) -> Iterator[list[str]]:
@@ -161,6 +204,8 @@ def _copy(chunks: Path, target: Path) -> int:
     return count
 
 
-def _plain(settings: Embedder | Structure) -> dict[str, Any]:
+def _plain(settings: Struct) -> dict[str, Any]:
     """Every field with its value, defaults too: the description must not depend on later defaults."""
-    return {"kind": settings.__struct_config__.tag, **msgspec.structs.asdict(settings)}
+    fields = {name: _plain(value) if isinstance(value, Struct) else value for name, value in msgspec.structs.asdict(settings).items()}
+    tag = settings.__struct_config__.tag
+    return {"kind": tag, **fields} if tag else fields

@@ -6,27 +6,26 @@ import json
 import logging
 import string
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from math import log
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from runner.errors import InputError, StepError
-from runner.retrieval.settings import Embedder, Lexical, SentenceTransformer
+from runner.retrieval.settings import LateInteraction, Model, Vocabulary
 
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
 
 class TextEmbedder:
-    """A loaded embedder together with its settings."""
+    """A loaded embedder that gives each text one vector, together with its settings."""
 
-    def __init__(self, model: Any, settings: Embedder) -> None:
+    def __init__(self, model: Any, settings: Model | Vocabulary) -> None:
         self.model, self.settings = model, settings
-        self._batch_size = settings.batch_size if isinstance(settings, SentenceTransformer) else 256
+        self.batch_size = 256 if isinstance(settings, Vocabulary) else settings.batch_size
 
     @property
     def dimension(self) -> int:
@@ -35,66 +34,105 @@ class TextEmbedder:
     @property
     def block(self) -> int:
         """Texts embedded by one call: fixed, because texts are padded with their neighbours, which moves last bits."""
-        return 8 * self._batch_size
+        return 8 * self.batch_size
+
+    @property
+    def longest(self) -> int | None:
+        """Tokens of a passage that are read; None when all are."""
+        return None if isinstance(self.settings, Vocabulary) else self.model.max_seq_length
 
     def passages(self, texts: list[str]) -> Vectors:
         """(number of texts, dimension), float32, not normalised."""
-        return self._encode(self.model.encode_document, texts, "passage_prompt")
+        return _finite(self._encode(self.model.encode_document, texts, "passage_prompt"))
 
     def queries(self, texts: list[str]) -> Vectors:
         """(number of texts, dimension), float32, not normalised."""
-        return self._encode(self.model.encode_query, texts, "query_prompt")
+        return _finite(self._encode(self.model.encode_query, texts, "query_prompt"))
 
     def truncated(self, texts: list[str]) -> int:
         """How many of the passages are longer than what the model reads; it would cut them without a word."""
-        if isinstance(self.settings, Lexical) or self.model.max_seq_length is None:
+        if self.longest is None:
             return 0
-        prompt = self.settings.passage_prompt or ""
+        prompt = getattr(self.settings, "passage_prompt", None) or ""
         rows = self.model.tokenizer([prompt + text for text in texts], truncation=False, verbose=False)["input_ids"]
-        return sum(len(row) > self.model.max_seq_length for row in rows)
+        return sum(len(row) > self.longest for row in rows)
+
+    def set_prompts(self, query: str | None, passage: str | None) -> None:
+        """Make these the model's own prompts, saved with it; None keeps what it has."""
+        for name, prompt in (("query", query), ("document", passage)):
+            if prompt is not None:
+                self.model.prompts[name] = prompt
 
     def save(self, folder: Path) -> None:
         """Write the embedder to ``folder``, without the library versions: the same embedder gives the same bytes."""
-        self.model.save(str(folder), create_model_card=False)
+        with quiet():
+            self.model.save(str(folder), create_model_card=False)
         path = folder / "config_sentence_transformers.json"
         config = json.loads(path.read_text(encoding="utf-8"))
         config.pop("__version__", None)
         path.write_text(json.dumps(config, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8", newline="\n")
 
-    def _encode(self, encode: Any, texts: list[str], prompt: str) -> Vectors:
-        vectors: Vectors = encode(
-            texts, prompt=getattr(self.settings, prompt, None), batch_size=self._batch_size, show_progress_bar=False, convert_to_numpy=True
+    def _encode(self, encode: Any, texts: list[str], prompt: str) -> Any:
+        return encode(
+            texts, prompt=getattr(self.settings, prompt, None), batch_size=self.batch_size, show_progress_bar=False, convert_to_numpy=True
         )
-        if not np.isfinite(vectors).all():
-            raise StepError("the embedder gives values that are not numbers", remedy="try another embedder, or float32 weights")
-        return np.asarray(vectors, dtype=np.float32)
 
 
-def load(settings: SentenceTransformer, folder: Path | None = None, *, device: str = "auto") -> TextEmbedder:
-    """Load a dense embedder from the hub's cache, from the hub, or from ``folder`` where one is given."""
+class TokenEmbedder(TextEmbedder):
+    """A loaded ColBERT: a vector for every token of a text, and by :meth:`passages` and :meth:`queries` their means."""
+
+    @property
+    def longest(self) -> int | None:
+        return self.model[0].document_length or self.model.max_seq_length
+
+    def passage_tokens(self, texts: list[str]) -> list[Vectors]:
+        """Of each text (number of its tokens, dimension), float32; punctuation is left out where the model is made so."""
+        return [_finite(tokens) for tokens in self._encode(self.model.encode_document, texts, "passage_prompt")]
+
+    def query_tokens(self, texts: list[str]) -> list[Vectors]:
+        """Of each text (number of its tokens, with those that the model adds to expand it; dimension), float32."""
+        return [_finite(tokens) for tokens in self._encode(self.model.encode_query, texts, "query_prompt")]
+
+    def passages(self, texts: list[str]) -> Vectors:
+        return np.stack([tokens.mean(axis=0) for tokens in self.passage_tokens(texts)])
+
+    def queries(self, texts: list[str]) -> Vectors:
+        return np.stack([tokens.mean(axis=0) for tokens in self.query_tokens(texts)])
+
+
+def load(settings: Model, folder: Path | None = None, *, device: str = "auto", dtype: str = "auto") -> TextEmbedder:
+    """Load an embedder from the hub's cache, from the hub, or from ``folder`` where one is given; ``dtype`` auto: as it was saved."""
+    if folder is None and settings.model is None:
+        raise InputError("no embedder is named, and no folder is given")
     if folder is not None and not (folder / "modules.json").is_file() and not (folder / "config.json").is_file():
-        raise InputError("no sentence-transformers model lies here", where=settings.model, remedy="name a folder that has modules.json")
-    with _quiet():
+        raise InputError(
+            "no sentence-transformers model lies here", where=settings.model or str(folder), remedy="name a folder that has modules.json"
+        )
+    late = isinstance(settings, LateInteraction)
+    with quiet():
         try:
-            model = library().SentenceTransformer(
+            model = getattr(library(), "MultiVectorEncoder" if late else "SentenceTransformer")(
                 str(folder or settings.model),
                 revision=settings.revision if folder is None else None,
-                device=_device(device),
+                device=device_of(device),
                 trust_remote_code=False,
-                model_kwargs={"use_safetensors": True},
+                model_kwargs={"use_safetensors": True, "dtype": dtype},
             )
         except (OSError, ValueError, ImportError) as error:
             raise StepError(
-                f"the embedder {settings.model} cannot be loaded: {_first_line(error)}",
+                f"the embedder {settings.model or folder} cannot be loaded: {first_line(error)}",
                 remedy="check the name, the revision and the network, and that the model has safetensors weights",
             ) from None
     model.eval()
     if settings.max_seq_length is not None:
-        model.max_seq_length = settings.max_seq_length
-    return TextEmbedder(model, settings)
+        if late:
+            model[0].document_length = settings.max_seq_length
+        else:
+            model.max_seq_length = settings.max_seq_length
+    return TokenEmbedder(model, settings) if late else TextEmbedder(model, settings)
 
 
-def bag_of_words(settings: Lexical, texts: Iterable[str]) -> TextEmbedder:
+def bag_of_words(settings: Vocabulary, texts: Iterable[str]) -> TextEmbedder:
     """Build a lexical embedder from the chunks' texts, read once.
 
     Words are cut as sentence-transformers' WhitespaceTokenizer cuts them: at white space, without the punctuation
@@ -119,15 +157,21 @@ def bag_of_words(settings: Lexical, texts: Iterable[str]) -> TextEmbedder:
     return TextEmbedder(sentence_transformers.SentenceTransformer(modules=[words], device="cpu"), settings)
 
 
-def reopen(description: Mapping[str, Any], folder: Path, device: str = "auto") -> TextEmbedder:
-    """The embedder of an index: from ``folder`` when it was saved there, else by the name in its description."""
-    settings: Embedder = msgspec.convert(dict(description), type=Embedder)
-    if isinstance(settings, SentenceTransformer):
+def reopen(settings: Model | Vocabulary, folder: Path, device: str = "auto") -> TextEmbedder:
+    """The embedder of an index: from ``folder`` when it was saved there, else by the name in its settings."""
+    if not isinstance(settings, Vocabulary):
         return load(settings, folder if folder.is_dir() else None, device=device)
     return TextEmbedder(library().SentenceTransformer(str(folder), device="cpu"), settings)
 
 
-def _device(name: str) -> str:
+def _finite(vectors: Any) -> Vectors:
+    if not np.isfinite(vectors).all():
+        raise StepError("the embedder gives values that are not numbers", remedy="try another embedder, or float32 weights")
+    return np.asarray(vectors, dtype=np.float32)
+
+
+def device_of(name: str) -> str:
+    """``cpu`` or ``cuda`` for ``auto``: a GPU when there is one."""
     if name != "auto":
         return name
     import torch
@@ -148,7 +192,7 @@ def library() -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the loading bars of Transformers off the terminal."""
     from transformers import logging as transformers
 
@@ -161,5 +205,6 @@ def _quiet() -> Iterator[None]:
             transformers.enable_progress_bar()
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What a library says of its error, without the lines that it adds."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -6,58 +6,69 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner.errors import ArtifactDamaged
 
+if TYPE_CHECKING:
+    from runner.retrieval.searchers import Searcher
+    from runner.retrieval.settings import Model, Vocabulary
+
 DESCRIPTION, VECTORS, CHUNKS, EMBEDDER = "index.json", "index.faiss", "chunks.jsonl", "embedder"
+TOKENS, LEXICAL = "tokens.npy", "lexical"
+_AGAIN = "build the index again"
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A chunk that answers a search: its row of ``chunks.jsonl``, and the similarity (cosine: -1 to 1)."""
+    """A chunk that answers a search: its row of ``chunks.jsonl``, and its score.
+
+    The score is the similarity (cosine: -1 to 1); of late interaction the sum of those of the question's tokens, of a hybrid
+    index that of the fused ranks.
+    """
 
     chunk: dict[str, Any]
     score: float
+    row: int = -1  # of the chunk in ``chunks.jsonl``
 
 
 class Index:
-    """Search by meaning, or by words, over the chunks of one index artifact."""
+    """Search by meaning, by words, or by both, over the chunks of one index artifact."""
 
-    def __init__(self, description: Mapping[str, Any], vectors: Any, chunks: Sequence[dict[str, Any]], embedder: Any) -> None:
-        self.description, self._vectors, self._chunks, self._embedder = description, vectors, chunks, embedder
+    def __init__(self, description: Mapping[str, Any], chunks: Sequence[dict[str, Any]], searcher: Searcher) -> None:
+        self.description, self.chunks, self._searcher = description, chunks, searcher
 
     @property
     def count(self) -> int:
         """How many chunks there are."""
-        return len(self._chunks)
+        return len(self.chunks)
 
     @property
     def dimension(self) -> int:
         return int(self.description["dimension"])
 
+    @property
+    def is_cosine(self) -> bool:
+        """Whether scores are cosines: neither sums over tokens, nor fused ranks, nor inner products."""
+        settings = self.description["embedder"]
+        summed = settings["kind"] == "hybrid" or settings.get("scoring") == "max-sim"
+        return self.description["metric"] == "cosine" and not summed
+
     def search(self, texts: Sequence[str], k: int) -> list[list[Hit]]:
         """For each text its ``k`` best chunks, best first; fewer where there are fewer.
 
-        The embedder's query prompt is put before each text. A score of exactly 0 is no hit: with a lexical embedder
-        nothing is shared, and a text without any known word finds nothing.
+        The embedder's query prompt is put before each text. Where texts have one vector each, a score of exactly 0 is no hit: with
+        a lexical embedder nothing is shared, and a text without any known word finds nothing.
         """
         if k < 1:
             raise ValueError(f"k must be at least 1, not {k}")
         if not texts:
             return []
-        import numpy as np
+        return [[Hit(self.chunks[row], score, row) for row, score in ranking] for ranking in self._searcher.search(texts, k)]
 
-        queries = np.ascontiguousarray(self._embedder.queries(list(texts)), dtype=np.float32)
-        if self.description["metric"] == "cosine":
-            import faiss
-
-            faiss.normalize_L2(queries)
-        scores, rows = self._vectors.search(queries, min(k, self.count))
-        return [
-            [Hit(self._chunks[row], float(score)) for score, row in zip(*pair, strict=True) if row >= 0 and score != 0]
-            for pair in zip(scores, rows, strict=True)
-        ]
+    def vectors(self, hits: Sequence[Hit]) -> Any:
+        """A vector of length 1 for each hit (hits, dimension), float32, to compare chunks with one another."""
+        return self._searcher.vectors([hit.row for hit in hits])
 
 
 def open_index(folder: Path, *, device: str = "auto") -> Index:
@@ -66,27 +77,54 @@ def open_index(folder: Path, *, device: str = "auto") -> Index:
     ``device`` is where questions are embedded: auto, cpu or cuda. Raises ArtifactDamaged, naming the file, when the
     parts are missing, unreadable, or do not belong together.
     """
-    from runner.retrieval.embedders import reopen
+    import msgspec
+
+    from runner.retrieval.searchers import Fused
+    from runner.retrieval.settings import Embedder, Hybrid
 
     description = _description(folder)
     chunks = _chunks(folder)
+    try:
+        settings: Embedder = msgspec.convert(description["embedder"], type=Embedder)
+    except msgspec.ValidationError as error:
+        raise ArtifactDamaged(f"the embedder is none that is known: {error}", where=str(folder / DESCRIPTION)) from None
+    cosine = description["metric"] == "cosine"
+    if isinstance(settings, Hybrid):
+        dense = _part(folder, settings.dense, description, len(chunks), device, cosine)
+        words = _part(folder / LEXICAL, settings.lexical, description | {"dimension": None}, len(chunks), device, cosine)
+        fused = Fused([dense, words], rank_constant=settings.rank_constant, depth=settings.depth)
+        return Index(description, chunks, fused)
+    return Index(description, chunks, _part(folder, settings, description, len(chunks), device, cosine))
+
+
+def _part(folder: Path, settings: Model | Vocabulary, description: Mapping[str, Any], rows: int, device: str, cosine: bool) -> Searcher:
+    """One ranking, its counts checked. ``description["dimension"]`` is None where only embedder and vectors can be compared."""
+    from runner.retrieval.embedders import TokenEmbedder, reopen
+    from runner.retrieval.searchers import MaxSim, Nearest
+    from runner.retrieval.settings import by_token
+
     vectors = _vectors(folder)
-    if not description["count"] == vectors.ntotal == len(chunks):
+    tokens = _tokens(folder, vectors.ntotal) if by_token(settings) else None
+    held = vectors.ntotal if tokens is None else len(tokens)
+    if not description["count"] == held == rows:
         raise ArtifactDamaged(
-            f"the counts differ: {DESCRIPTION} says {description['count']} chunks, {VECTORS} holds {vectors.ntotal} vectors, "
-            f"{CHUNKS} holds {len(chunks)} rows",
+            f"the counts differ: {DESCRIPTION} says {description['count']} chunks, "
+            f"{VECTORS if tokens is None else TOKENS} holds {held} {'vectors' if tokens is None else 'chunks'}, {CHUNKS} holds {rows} rows",
             where=str(folder),
-            remedy="build the index again",
+            remedy=_AGAIN,
         )
-    embedder = reopen(description["embedder"], folder / EMBEDDER, device)
-    if not description["dimension"] == vectors.d == embedder.dimension:
+    embedder = reopen(settings, folder / EMBEDDER, device)
+    said = description["dimension"] or vectors.d
+    if not said == vectors.d == embedder.dimension:
         raise ArtifactDamaged(
-            f"the dimensions differ: {DESCRIPTION} says {description['dimension']}, {VECTORS} holds {vectors.d}, "
-            f"the embedder gives {embedder.dimension}",
+            f"the dimensions differ: {DESCRIPTION} says {said}, {VECTORS} holds {vectors.d}, the embedder gives {embedder.dimension}",
             where=str(folder),
-            remedy="build the index again",
+            remedy=_AGAIN,
         )
-    return Index(description, vectors, chunks, embedder)
+    if tokens is None:
+        return Nearest(vectors, embedder, cosine=cosine)
+    assert isinstance(embedder, TokenEmbedder)
+    return MaxSim(vectors, tokens, embedder, cosine=cosine)
 
 
 def _description(folder: Path) -> dict[str, Any]:
@@ -106,7 +144,25 @@ def _chunks(folder: Path) -> list[dict[str, Any]]:
         with path.open(encoding="utf-8") as lines:
             return [json.loads(line) for line in lines]
     except (OSError, ValueError) as error:
-        raise ArtifactDamaged(f"the chunks cannot be read: {error}", where=str(path), remedy="build the index again") from None
+        raise ArtifactDamaged(f"the chunks cannot be read: {error}", where=str(path), remedy=_AGAIN) from None
+
+
+def _tokens(folder: Path, vectors: int) -> Any:
+    """How many vectors each chunk has; they must add up to those that there are."""
+    import numpy as np
+
+    path = folder / TOKENS
+    try:
+        tokens = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ArtifactDamaged(f"the counts of tokens cannot be read: {error}", where=str(path), remedy=_AGAIN) from None
+    if tokens.ndim != 1 or tokens.min(initial=1) < 1 or int(tokens.sum()) != vectors:
+        raise ArtifactDamaged(
+            f"the counts differ: {TOKENS} adds up to {int(tokens.sum())} vectors, {VECTORS} holds {vectors}",
+            where=str(folder),
+            remedy=_AGAIN,
+        )
+    return tokens
 
 
 def _vectors(folder: Path) -> Any:
@@ -117,4 +173,4 @@ def _vectors(folder: Path) -> Any:
         return faiss.read_index(str(path))
     except RuntimeError:  # FAISS's text is a C++ source line
         found = "the vectors cannot be read: the file is truncated or not a FAISS index" if path.exists() else "the file is missing"
-        raise ArtifactDamaged(found, where=str(path), remedy="build the index again") from None
+        raise ArtifactDamaged(found, where=str(path), remedy=_AGAIN) from None

@@ -11,25 +11,46 @@ from runner.contract import Struct, doc
 Metric = Literal["cosine", "inner_product"]
 
 
-class SentenceTransformer(Struct, tag_field="kind", tag="sentence-transformer"):
-    """A dense embedder, loaded by sentence-transformers; only safetensors weights, no remote code."""
+Name = Annotated[str, Meta(min_length=1)]
 
-    model: Annotated[str, doc("hub id (`org/name`), or a local folder written with a leading `./`, `../` or `/`", min_length=1)]
+
+class Texts(Struct):
+    """How a model that embeds texts is told questions from chunks, and where it stops reading."""
+
     revision: Annotated[str | None, doc("hub revision; null: the one in the recipe's lock file")] = None
     query_prompt: Annotated[str | None, doc("text put before every question; null: the model's own prompt, where it has one")] = None
     passage_prompt: Annotated[str | None, doc("text put before every chunk; null: the model's own prompt, where it has one")] = None
     max_seq_length: Annotated[
         Annotated[int, Meta(ge=1)] | None, doc("longest text that is embedded; null: the model's own limit", unit="tokens")
     ] = None
+
+
+class SentenceTransformer(Texts, tag_field="kind", tag="sentence-transformer"):
+    """A dense embedder, loaded by sentence-transformers; only safetensors weights, no remote code."""
+
+    model: Annotated[
+        Name | None,
+        doc("hub id (`org/name`), or a local folder written with a leading `./`, `../` or `/`; null: the tuned one on the port embedder"),
+    ] = None
     batch_size: Annotated[int, doc("texts embedded at once", unit="texts", ge=1)] = 32
 
-    @property
-    def is_folder(self) -> bool:
-        return self.model.startswith((".", "/"))
+
+class LateInteraction(Texts, tag_field="kind", tag="late-interaction", kw_only=True):
+    """A ColBERT (Khattab and Zaharia, 2020): a vector for every token, loaded by sentence-transformers' MultiVectorEncoder.
+
+    It reads Stanford's checkpoints, such as ColBERTv2, and PyLate's; only safetensors weights, no remote code.
+    """
+
+    model: Annotated[Name, doc("hub id (`org/name`), or a local folder written with a leading `./`, `../` or `/`")]
+    scoring: Annotated[
+        Literal["max-sim", "mean-pool"],
+        doc("max-sim: for each token of the question its best token of the chunk, summed; mean-pool: one mean vector for each text"),
+    ] = "max-sim"
+    batch_size: Annotated[int, doc("texts embedded at once", unit="texts", ge=1)] = 32
 
 
-class Lexical(Struct, tag_field="kind", tag="lexical"):
-    """Weighted bags of words over a vocabulary taken from the chunks: no download, no training, exact words only."""
+class Vocabulary(Struct):
+    """How the words of a bag of words are chosen and weighed."""
 
     max_features: Annotated[int, doc("size of the vocabulary; the words that stand in the most chunks are kept", unit="words", ge=1)] = 8192
     min_df: Annotated[int, doc("words that stand in fewer chunks are left out", unit="chunks", ge=1)] = 1
@@ -59,5 +80,74 @@ class Ivf(Struct, tag_field="kind", tag="ivf"):
     nprobe: Annotated[int, doc("lists read by a search", ge=1)] = 4
 
 
-Embedder = SentenceTransformer | Lexical
+def by_token(settings: object) -> bool:
+    """Whether chunks are searched by a vector for each of their tokens."""
+    return isinstance(settings, LateInteraction) and settings.scoring == "max-sim"
+
+
+def is_folder(model: str) -> bool:
+    """Whether a model's name is a folder rather than a hub id."""
+    return model.startswith((".", "/"))
+
+
+class Lexical(Vocabulary, tag_field="kind", tag="lexical"):
+    """Weighted bags of words over a vocabulary taken from the chunks: no download, no training, exact words only."""
+
+
+Model = SentenceTransformer | LateInteraction
+
+
+class Hybrid(Struct, tag_field="kind", tag="hybrid", kw_only=True):
+    """A ranking by meaning and one by words, joined by reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009).
+
+    A chunk scores the sum of 1 / (`rank_constant` + its rank) over the rankings that hold it. The ranking by words is exhaustive.
+    """
+
+    dense: Annotated[Model, doc("what ranks by meaning")]
+    lexical: Annotated[Vocabulary, doc("what ranks by words")] = Vocabulary()
+    rank_constant: Annotated[int, doc("the k of the fusion; larger values tell the first ranks less from the later", ge=0)] = 60
+    depth: Annotated[int, doc("chunks taken from each ranking; never fewer than are asked for", unit="chunks", ge=1)] = 100
+
+
+class Similarity(Struct, tag_field="kind", tag="similarity"):
+    """The passages that the search ranks first."""
+
+
+class InformationDensity(Struct, tag_field="kind", tag="information-density"):
+    """By similarity and by information density, so that a passage says much of the matter in few words.
+
+    The density of a passage is the information of its distinct words over the number of its words, in bits a word; the information
+    of a word is -log2 of the share of the chunks that hold it, which is its idf (Spärck Jones, 1972; Aizawa, 2003). Both are
+    scaled to 0 to 1 over the candidates; a passage scores (1 - `weight`) times its similarity plus `weight` times its density.
+    """
+
+    weight: Annotated[float, doc("of the density; 0: similarity alone", ge=0, le=1)] = 0.3
+    candidates: Annotated[int, doc("passages that are searched for, to select from", unit="passages", ge=1)] = 20
+
+
+class MaximalMarginalRelevance(Struct, tag_field="kind", tag="mmr"):
+    """Maximal marginal relevance (Carbonell and Goldstein, 1998): each next passage is like the question and unlike those before.
+
+    It takes the passage with the largest `lambda_mult` times its similarity minus (1 - `lambda_mult`) times its largest cosine with a
+    passage already taken. Scores that are no cosines are first scaled to 0 to 1 over the candidates.
+    """
+
+    lambda_mult: Annotated[float, doc("1: similarity alone; 0: diversity alone", ge=0, le=1)] = 0.5
+    candidates: Annotated[int, doc("passages that are searched for, to select from", unit="passages", ge=1)] = 20
+
+
+class CrossEncoder(Struct, tag_field="kind", tag="cross-encoder", kw_only=True):
+    """A reranker that reads question and passage together (Nogueira and Cho, 2019), loaded by sentence-transformers."""
+
+    model: Annotated[Name, doc("hub id (`org/name`), or a local folder written with a leading `./`, `../` or `/`")]
+    revision: Annotated[str | None, doc("hub revision; null: the one in the recipe's lock file")] = None
+    candidates: Annotated[int, doc("passages that are searched for and read again", unit="passages", ge=1)] = 20
+    max_length: Annotated[
+        Annotated[int, Meta(ge=1)] | None, doc("longest question with a passage; null: the model's own limit", unit="tokens")
+    ] = None
+    batch_size: Annotated[int, doc("pairs read at once", unit="pairs", ge=1)] = 32
+
+
+Embedder = SentenceTransformer | LateInteraction | Lexical | Hybrid
+Selection = Similarity | InformationDensity | MaximalMarginalRelevance | CrossEncoder
 Structure = Flat | Hnsw | Ivf

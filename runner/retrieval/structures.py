@@ -44,9 +44,12 @@ def recall(index: Any, vectors: Vectors, queries: Vectors, k: int = 10) -> float
     k = min(k, len(vectors))
     exact, _ = faiss.knn(queries, vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
     found, rows = index.search(queries, k)
-    kth = exact[:, -1:]
-    near = (rows >= 0) & (found >= kth - 1e-5 * np.maximum(np.abs(kth), 1e-6))
-    return float(near.mean())
+    return near(np.where(rows >= 0, found, -np.inf), exact[:, -1:])
+
+
+def near(found: Vectors, kth: Vectors) -> float:
+    """Share of the scores ``found`` (m, k) that reach the true k-th best score (m, 1), but for rounding."""
+    return float((found >= kth - 1e-5 * np.maximum(np.abs(kth), 1e-6)).mean())
 
 
 def _empty(structure: Structure, count: int, dimension: int) -> Any:

@@ -18,6 +18,7 @@ KINDS: dict[str, str] = {
     "model": "runner.steps.model",
     "train": "runner.steps.train",
     "export": "runner.steps.export",
+    "tune-embedder": "runner.steps.tune_embedder",
     "index": "runner.steps.index",
     "answer": "runner.steps.answer",
     "evaluate": "runner.steps.evaluate",

@@ -8,10 +8,10 @@ from time import perf_counter
 from typing import Annotated, Any
 
 from runner.contract import MAIN, Context, Fault, HubUse, Inputs, Output, Port, Struct, Upstream, doc
-from runner.retrieval.settings import Embedder, Flat, Ivf, Metric, SentenceTransformer, Structure
+from runner.retrieval.settings import Embedder, Flat, Hybrid, Ivf, LateInteraction, Metric, Model, SentenceTransformer, Structure, is_folder
 
 VERSION = 1
-PORTS = (Port("chunks", "chunks"),)
+PORTS = (Port("chunks", "chunks"), Port("embedder", "embedder", required=False))
 PRELOAD = ("runner.retrieval.preload",)
 
 
@@ -26,34 +26,57 @@ def outputs(params: Params) -> Mapping[str, Output]:
 
 
 def sources(params: Params) -> Mapping[str, Sequence[str]]:
-    if isinstance(params.embedder, SentenceTransformer) and params.embedder.is_folder:
-        return {"embedder.model": [params.embedder.model]}
-    return {}
+    field, model = _model(params)
+    return {f"{field}.model": [model.model]} if model is not None and model.model and is_folder(model.model) else {}
 
 
 def hub(params: Params) -> Iterable[HubUse]:
-    if isinstance(params.embedder, SentenceTransformer) and not params.embedder.is_folder:
-        yield HubUse("embedder.model", "model", params.embedder.model, params.embedder.revision)
+    field, model = _model(params)
+    if model is not None and model.model and not is_folder(model.model):
+        yield HubUse(f"{field}.model", "model", model.model, model.revision)
 
 
 def check(params: Params, upstream: Mapping[str, Sequence[Upstream]]) -> Iterable[Fault]:
-    structure, embedder = params.faiss, params.embedder
+    structure, (field, model) = params.faiss, _model(params)
     if isinstance(structure, Ivf) and structure.nprobe > structure.nlist:
         yield Fault("faiss.nprobe", f"{structure.nprobe} lists to read of only {structure.nlist}", "at most faiss.nlist")
-    if isinstance(embedder, SentenceTransformer):
-        if not embedder.is_folder and embedder.model.count("/") > 1:
-            yield Fault("embedder.model", f"{embedder.model} is no hub id", "org/name, or a folder written with a leading ./")
-        if embedder.is_folder and embedder.revision is not None:
-            yield Fault("embedder.revision", "a local folder has no revision", "no revision, or a hub id as model")
+    tuned = bool(upstream.get("embedder"))
+    if model is None:
+        if tuned:
+            yield Fault(
+                "embedder.kind", "it reads no model, and a tuned embedder is bound", "kind: sentence-transformer, or no embedder in from"
+            )
+        return
+    if model.model is None:
+        if not tuned:
+            yield Fault(f"{field}.model", "no model is named, and no tuned one is bound", "a model, or from: {embedder: STEP}")
+        elif model.revision is not None:
+            yield Fault(f"{field}.revision", "a tuned embedder has no revision", "no revision")
+        return
+    if tuned:
+        yield Fault(f"{field}.model", f"{model.model} is named, and a tuned embedder is bound", "one of the two")
+    if not is_folder(model.model) and model.model.count("/") > 1:
+        yield Fault(f"{field}.model", f"{model.model} is no hub id", "org/name, or a folder written with a leading ./")
+    if is_folder(model.model) and model.revision is not None:
+        yield Fault(f"{field}.revision", "a local folder has no revision", "no revision, or a hub id as model")
+
+
+def _model(params: Params) -> tuple[str, Model | None]:
+    """The part of the embedder that is a model, and the field that holds it."""
+    field, part = ("embedder.dense", params.embedder.dense) if isinstance(params.embedder, Hybrid) else ("embedder", params.embedder)
+    return field, part if isinstance(part, SentenceTransformer | LateInteraction) else None
 
 
 def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
     from runner.retrieval.build import build_index
 
     _set_threads(ctx.resources.threads)
-    embedder, folder = params.embedder, None
-    if isinstance(embedder, SentenceTransformer) and embedder.is_folder:
-        folder = (ctx.root / embedder.model).resolve()
+    _, model = _model(params)
+    folder = None
+    if model is not None and model.model is None:
+        folder = inputs["embedder"].path
+    elif model is not None and model.model and is_folder(model.model):
+        folder = (ctx.root / model.model).resolve()
 
     def progress(done: int, total: int) -> None:
         ctx.progress(done, total, "chunks")
@@ -63,7 +86,7 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
     built = build_index(
         inputs["chunks"].path / "chunks.jsonl",
         out / MAIN,
-        embedder=embedder,
+        embedder=params.embedder,
         structure=params.faiss,
         metric=params.metric,
         chunks_ref=inputs["chunks"].ref,
@@ -80,6 +103,8 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
         "index_bytes": (built.bytes, "bytes"),
         "chunks_per_second": (round(built.embedded / (perf_counter() - started), 1), "chunks/s"),
     }
+    if built.vectors != built.count:
+        facts["token_vectors"] = (built.vectors, "vectors")
     for name, (value, unit) in facts.items():
         ctx.fact(name, value, unit)
 

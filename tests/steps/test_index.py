@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from runner.contract import MAIN, Resources
+from runner.contract import MAIN, Output, Resources, Upstream
 from runner.retrieval import open_index
 from runner.steps import kind
 from tests.retrieval import tiny_embedder
@@ -21,7 +21,11 @@ LEXICAL: dict[str, Any] = {"embedder": {"kind": "lexical"}}
 IVF: dict[str, Any] = {**DENSE, "faiss": {"kind": "ivf", "nlist": 4, "nprobe": 1}}
 HNSW: dict[str, Any] = {**DENSE, "faiss": {"kind": "hnsw", "m": 4, "ef_construction": 4, "ef_search": 1}}
 
-#: Field -> (params, another value of the field).
+COLBERT: dict[str, Any] = {"embedder": {"kind": "late-interaction", "model": "org/colbert"}}
+HYBRID: dict[str, Any] = {"embedder": {"kind": "hybrid", "dense": DENSE["embedder"], "lexical": {"max_features": 30}}}
+HYBRID_COLBERT: dict[str, Any] = {"embedder": {"kind": "hybrid", "dense": COLBERT["embedder"]}}
+
+#: Field -> (params, another value of the field); in a union, of one of the members that have it.
 CASES: dict[str, tuple[dict[str, Any], Any]] = {
     "embedder.model": (DENSE, "org/other"),
     "embedder.revision": (DENSE, "0123abc"),
@@ -33,6 +37,20 @@ CASES: dict[str, tuple[dict[str, Any], Any]] = {
     "embedder.min_df": (LEXICAL, 2),
     "embedder.use_idf": (LEXICAL, False),
     "embedder.cumulative_term_frequency": (LEXICAL, True),
+    "embedder.scoring": (COLBERT, "mean-pool"),
+    "embedder.dense.model": (HYBRID, "org/other"),
+    "embedder.dense.revision": (HYBRID, "0123abc"),
+    "embedder.dense.query_prompt": (HYBRID, "query: "),
+    "embedder.dense.passage_prompt": (HYBRID, "passage: "),
+    "embedder.dense.max_seq_length": (HYBRID, 4),
+    "embedder.dense.batch_size": (HYBRID, 3),
+    "embedder.dense.scoring": (HYBRID_COLBERT, "mean-pool"),
+    "embedder.lexical.max_features": (HYBRID, 3),
+    "embedder.lexical.min_df": (HYBRID, 2),
+    "embedder.lexical.use_idf": (HYBRID, False),
+    "embedder.lexical.cumulative_term_frequency": (HYBRID, True),
+    "embedder.rank_constant": (HYBRID, 2),
+    "embedder.depth": (HYBRID, 7),
     "faiss.m": (HNSW, 8),
     "faiss.ef_construction": (HNSW, 40),
     "faiss.ef_search": (HNSW, 50),
@@ -42,11 +60,25 @@ CASES: dict[str, tuple[dict[str, Any], Any]] = {
 }
 PROVED = set(CASES)
 
+#: The same fields of the other models.
+OF_COLBERT: dict[str, Any] = {
+    "model": "org/other-colbert",
+    "revision": "0123abc",
+    "query_prompt": "[unused0] the ",
+    "passage_prompt": "[unused1] the ",
+    "max_seq_length": 6,
+    "batch_size": 3,
+}
+OTHERS = {f"colbert.{name}": (COLBERT, f"embedder.{name}", value) for name, value in OF_COLBERT.items()}
+
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("models")
-    return {f"org/{name}": tiny_embedder.save(folder / name, seed) for seed, name in enumerate(["tiny", "other"])}
+    dense = {f"org/{name}": tiny_embedder.save(folder / name, seed) for seed, name in enumerate(["tiny", "other"])}
+    return dense | {
+        f"org/{name}": tiny_embedder.save_colbert(folder / name, seed) for seed, name in enumerate(["colbert", "other-colbert"])
+    }
 
 
 @pytest.fixture
@@ -56,17 +88,21 @@ def calls(monkeypatch: pytest.MonkeyPatch, models: dict[str, Path]) -> list[Any]
 
     recorded: list[Any] = []
 
-    class Recorded(sentence_transformers.SentenceTransformer):
-        def __init__(self, name: str | None = None, **options: Any) -> None:
-            if name in models:
-                recorded.append(("load", name, options.pop("revision")))
-            super().__init__(str(models.get(name, name)) if name else None, **options)
+    def record(library: Any) -> Any:
+        class Recorded(library):
+            def __init__(self, name: str | None = None, **options: Any) -> None:
+                if name in models:
+                    recorded.append(("load", name, options.pop("revision")))
+                super().__init__(str(models.get(name, name)) if name else None, **options)
 
-        def encode(self, inputs: Any, **options: Any) -> Any:
-            recorded.append(("encode", len(inputs), options.get("batch_size")))
-            return super().encode(inputs, **options)
+            def encode(self, inputs: Any, **options: Any) -> Any:
+                recorded.append(("encode", len(inputs), options.get("batch_size")))
+                return super().encode(inputs, **options)
 
-    monkeypatch.setattr(sentence_transformers, "SentenceTransformer", Recorded)
+        return Recorded
+
+    for name in ("SentenceTransformer", "MultiVectorEncoder"):
+        monkeypatch.setattr(sentence_transformers, name, record(getattr(sentence_transformers, name)))
     return recorded
 
 
@@ -80,10 +116,13 @@ def run(tmp_path: Path) -> Callable[..., tuple[Path, LocalContext]]:
     ]
     (chunks / "chunks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
-    def run(params: dict[str, Any], name: str = "run", resources: Resources | None = None) -> tuple[Path, LocalContext]:
+    def run(
+        params: dict[str, Any], name: str = "run", resources: Resources | None = None, embedder: Path | None = None
+    ) -> tuple[Path, LocalContext]:
         context = LocalContext(tmp_path / name, tmp_path, resources or Resources(device="cpu"))
         out = tmp_path / name / "out"
-        KIND.module.run(msgspec.convert(params, KIND.params), {"chunks": artifact(chunks, "chunks")}, out, context)
+        inputs = {"chunks": artifact(chunks, "chunks"), "embedder": None if embedder is None else artifact(embedder, "embedder")}
+        KIND.module.run(msgspec.convert(params, KIND.params), inputs, out, context)
         return out / MAIN, context
 
     return run
@@ -94,16 +133,17 @@ def with_field(params: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     return {**params, head: with_field(params[head], rest, value) if rest else value}
 
 
-@pytest.mark.parametrize("field", sorted(CASES))
-def test_every_field_is_used(field: str, calls: list[Any], run: Any) -> None:
-    params, value = CASES[field]
+@pytest.mark.parametrize("case", sorted(CASES | OTHERS))
+def test_every_field_is_used(case: str, calls: list[Any], run: Any) -> None:
+    params, field, value = OTHERS[case] if case in OTHERS else (CASES[case][0], case, CASES[case][1])
 
     def observed(params: dict[str, Any], name: str) -> list[Any]:
         """Everything but index.json, which would differ in any case."""
         calls.clear()
         folder, _ = run(params, name)
         found = open_index(folder, device="cpu").search(["the small bird sang", "cat of the house"], 5)
-        return [(folder / "index.faiss").read_bytes(), [[(hit.chunk["id"], hit.score) for hit in hits] for hits in found], list(calls)]
+        vectors = [path.read_bytes() for path in sorted(folder.rglob("index.faiss"))]
+        return [vectors, [[(hit.chunk["id"], hit.score) for hit in hits] for hits in found], list(calls)]
 
     before, after = observed(params, "before"), observed(with_field(params, field, value), "after")
     assert before != after
@@ -133,6 +173,17 @@ def test_a_local_folder_is_saved_with_the_index(run: Any, models: dict[str, Path
     assert str(tmp_path) not in (folder / "index.json").read_text()
 
 
+def test_a_tuned_embedder_is_the_one_that_is_bound(run: Any, models: dict[str, Path]) -> None:
+    for name, params in (
+        ("dense", {"kind": "sentence-transformer"}),
+        ("hybrid", {"kind": "hybrid", "dense": {"kind": "sentence-transformer"}}),
+    ):
+        named, _ = run({"embedder": {"kind": "sentence-transformer", "model": str(models["org/other"])}}, f"{name}-named")
+        bound, _ = run({"embedder": params}, name, embedder=models["org/other"])
+        assert (bound / "index.faiss").read_bytes() == (named / "index.faiss").read_bytes()
+        assert open_index(bound).search(["cat"], 1)[0]  # saved with the index
+
+
 def test_a_hub_model_is_not_copied(run: Any, calls: list[Any]) -> None:
     folder, _ = run(DENSE)
     assert not (folder / "embedder").exists()
@@ -159,10 +210,40 @@ def test_threads_are_used(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
             "embedder.revision",
             "a local folder has no revision",
         ),
+        ({"embedder": {"kind": "sentence-transformer"}}, "embedder.model", "no model is named, and no tuned one is bound"),
+        (
+            {"embedder": {"kind": "hybrid", "dense": {"kind": "sentence-transformer"}}},
+            "embedder.dense.model",
+            "no model is named, and no tuned one is bound",
+        ),
+        (
+            {"embedder": {"kind": "hybrid", "dense": {"kind": "late-interaction", "model": "a/b/c"}}},
+            "embedder.dense.model",
+            "a/b/c is no hub id",
+        ),
     ],
 )
 def test_check(params: dict[str, Any], path: str, found: str) -> None:
     [fault] = KIND.check(msgspec.convert(params, KIND.params), {})
+    assert (fault.path, fault.found) == (path, found)
+
+
+@pytest.mark.parametrize(
+    ("params", "path", "found"),
+    [
+        (DENSE, "embedder.model", "org/tiny is named, and a tuned embedder is bound"),
+        (COLBERT, "embedder.model", "org/colbert is named, and a tuned embedder is bound"),
+        (LEXICAL, "embedder.kind", "it reads no model, and a tuned embedder is bound"),
+        (
+            {"embedder": {"kind": "sentence-transformer", "revision": "x"}},
+            "embedder.revision",
+            "a tuned embedder has no revision",
+        ),
+    ],
+)
+def test_check_with_a_tuned_embedder(params: dict[str, Any], path: str, found: str) -> None:
+    tuned = Upstream("tuned", "tune-embedder", None, Output("embedder"))
+    [fault] = KIND.check(msgspec.convert(params, KIND.params), {"embedder": [tuned]})
     assert (fault.path, fault.found) == (path, found)
 
 
@@ -173,3 +254,7 @@ def test_sources_and_hub() -> None:
     assert KIND.sources(dense) == KIND.sources(lexical) == {}
     assert [use.id for use in KIND.hub(dense)] == ["org/tiny"]
     assert list(KIND.hub(local)) == list(KIND.hub(lexical)) == []
+    hybrid, tuned = msgspec.convert(HYBRID, KIND.params), msgspec.convert({"embedder": {"kind": "sentence-transformer"}}, KIND.params)
+    assert [(use.field, use.id) for use in KIND.hub(hybrid)] == [("embedder.dense.model", "org/tiny")]
+    assert KIND.sources(tuned) == {}
+    assert list(KIND.hub(tuned)) == []
