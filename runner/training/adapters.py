@@ -41,6 +41,7 @@ class LoRA:
     use_rslora: bool
     init_lora_weights: str
     target_modules: Sequence[str] | str | None
+    use_dora: bool = False
     loftq_config: LoftQ | None = None
 
 
@@ -72,6 +73,7 @@ def lora_config(lora: LoRA) -> Any:
         lora_dropout=lora.lora_dropout,
         bias=lora.bias,
         use_rslora=lora.use_rslora,
+        use_dora=lora.use_dora,
         init_lora_weights=init,
         target_modules=modules if modules is None or isinstance(modules, str) else list(modules),
         **options,

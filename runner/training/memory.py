@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import resource
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from runner.errors import StepError
 
 
 def reset_peak(device: str) -> None:
@@ -43,3 +48,32 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and ("can't allocate memory" in str(error) or "out of memory" in str(error).lower())
     )
+
+
+@contextmanager
+def explained(sft: Mapping[str, Any], method: str) -> Iterator[None]:
+    """Within it, memory that runs out is a StepError that says what to lower first.
+
+    ``sft`` are values of SFTConfig by name, ``method`` is full, lora or qlora.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise StepError("memory ran out while training", remedy=_what_to_lower(sft, method)) from error
+
+
+def _what_to_lower(sft: Mapping[str, Any], method: str) -> str:
+    """What changes the result least comes first."""
+    batch, accumulation = int(sft.get("per_device_train_batch_size", 8)), int(sft.get("gradient_accumulation_steps", 1))
+    if batch > 1:
+        lower, higher = f"from {batch} to {(batch + 1) // 2}", f"from {accumulation} to {accumulation * 2}"
+        return f"lower per_device_train_batch_size {lower} and raise gradient_accumulation_steps {higher}"
+    if not sft.get("gradient_checkpointing", True):
+        return "set gradient_checkpointing to true"
+    if method == "full" and "8bit" not in str(sft.get("optim", "")):
+        return "set optim to paged_adamw_8bit, or use the method lora"
+    if sft.get("max_length") is None or int(sft["max_length"]) > 256:
+        return f"lower max_length from {sft.get('max_length')}"
+    return {"full": "use the method lora", "lora": "use the method qlora, or dtype bfloat16"}.get(method, "use a smaller model")

@@ -1,46 +1,55 @@
-"""Supervised fine-tuning by TRL's SFTTrainer: LoRA and QLoRA on question-answer pairs."""
+"""Supervised fine-tuning by TRL's SFTTrainer on question-answer pairs: of a whole model, a new adapter, or one that is there."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner.errors import StepError
-from runner.training import memory
+from runner.training import memory, precision
 from runner.training.adapters import LoRA, Quantization, check_modules, lora_config
+from runner.training.energy import joules
 from runner.training.listener import Listener, Nobody
 from runner.training.loading import device_of, load_tokenizer, load_weights
 from runner.training.quiet import quiet
-from runner.training.rows import rows_of, select
-from runner.training.stored import ModelInfo, Resolve, describe
+from runner.training.rows import prepare, rows_of
+from runner.training.stored import Resolve, describe
+
+if TYPE_CHECKING:
+    from runner.training.milestones import Checkpoints, Evaluations
 
 
 @dataclass(frozen=True)
 class Tuned:
     """A tuned model in memory and what is to be said of its training.
 
-    ``model`` is a PeftModel. ``curve`` has one row per logged step (``step``, ``epoch``, ``loss``, ``eval_loss``, ...), losses in nats a
-    token. ``seconds`` and ``tokens`` (padding not counted) are those of this execution's optimiser steps.
+    ``model`` is a PeftModel, or a Transformers model when all of it was trained. ``curve`` has one row per logged step (``step``,
+    ``epoch``, ``loss``, ``eval_loss``, ...), losses in nats a token; ``best_step`` is the row whose weights ``model`` has, where the
+    best were asked for. ``seconds`` and ``tokens`` (padding not counted) are those of this execution's optimiser steps; ``energy``, in
+    joules of the GPU's board, is that of the training with its evaluations (None where nothing tells). ``sequences`` counts rows
+    after packing.
     """
 
     model: Any
     tokenizer: Any
-    base: ModelInfo
     curve: list[dict[str, float]]
     steps: int
+    planned_steps: int
     resumed_at: int
     examples: int
+    sequences: int
     trainable_parameters: int
     parameters: int
     seconds: float
     tokens: int
     peak_memory: int
     peak_memory_of: str
+    energy: float | None
+    best_step: int | None
     eval_loss_before: float | None
     eval_loss_after: float | None
 
@@ -51,85 +60,129 @@ def fine_tune(
     examples: Sequence[Mapping[str, Any]],
     evaluation: Sequence[Mapping[str, Any]] | None = None,
     *,
-    lora: LoRA,
+    lora: LoRA | None = None,
     quantization: Quantization | None = None,
     sft: Mapping[str, Any],
-    eval_steps: int | None = None,
+    evaluations: Evaluations | None = None,
+    checkpoints: Checkpoints | None = None,
+    save: Callable[[Any, Path], None] | None = None,
     padding: str = "longest",
+    assistant_only_loss: bool = False,
     dtype: str = "float32",
     message: Callable[[str], str] = str,
     journal: Path,
     save_steps: int = 500,
     device: str = "auto",
+    report_to: Sequence[str] = (),
     listener: Listener | None = None,
 ) -> Tuned:
-    """Tune the full model in the artifact folder ``base`` on ``examples`` (``question``, ``answer``).
+    """Tune the model in the artifact folder ``base`` on ``examples`` (``question``, ``answer``).
 
-    ``sft`` holds values of TRL's SFTConfig by their names. ``message`` renders the user's turn from a question. ``padding`` is
-    ``longest`` (of a batch) or ``max_length``. With ``evaluation`` its loss is measured before, every ``eval_steps`` steps, and after.
-    Checkpoints go to ``journal``, and a killed training goes on from the last complete one, with the same curve and the same weights as if
-    nothing had happened. StepError when the examples do not fit, the modules are not there, or memory runs out.
+    With ``lora`` a full model gets a new adapter. Without, all weights of a full model are trained in ``dtype``, and of an adapter its
+    own, on its base as it was trained (4-bit where it was). ``sft`` holds values of TRL's SFTConfig by their names. ``message``
+    renders the user's turn from a question. ``padding`` is ``longest`` (of a batch) or ``max_length``. ``assistant_only_loss`` learns
+    what the chat template marks as the assistant's, of what ``completion_only_loss`` leaves.
+
+    With ``evaluation`` its loss is measured before, as ``evaluations`` says, and after; with ``load_best_model_at_end`` the model is
+    that of the lowest. At each of ``checkpoints`` the model is given to ``save`` with an empty folder, which is then found under its
+    name (``step-N``, ``epoch-N``) in ``journal/kept``. The Trainer's own checkpoints go to ``journal``, and a killed training goes
+    on from the last complete one, with the same curve and weights as if nothing had happened. ``report_to`` names trackers, within
+    ``runner.training.trackers``.
+
+    StepError when the examples do not fit, the modules are not there, the device lacks a number type, or memory runs out.
     """
     if device != "cpu":
         _see_one_gpu()
     device, listener, info = device_of(device), listener or Nobody(), describe(base, resolve)
-    if sft.get("fp16") and device == "cpu":
-        raise StepError("fp16 mixed precision needs a GPU", where="fp16", remedy="set fp16 to false, or bf16 to true")
-    if lora.loftq_config is not None and device == "cpu":
+    whole = lora is None and info.form == "full"
+    if lora is not None and info.form != "full":
+        raise StepError(
+            "a new adapter needs a full model, and this is an adapter", where="method", remedy="go on with it: {kind: continue}"
+        )
+    layers = quantization.settings() if quantization else info.record.get("quantization") if info.form == "adapter" else None
+    precision.check(
+        device,
+        dtype=dtype,
+        bf16=bool(sft.get("bf16", not sft.get("fp16"))),  # as SFTConfig fills it in
+        fp16=bool(sft.get("fp16")),
+        compute_dtype=layers["bnb_4bit_compute_dtype"] if layers else None,
+    )
+    if lora is not None and lora.loftq_config is not None and device == "cpu":
         raise StepError(
             "PEFT computes LoftQ on a GPU only", where="method.loftq_config", remedy="set loftq_config to null, or run on a GPU"
         )
     memory.reset_peak(device)
-    with quiet("datasets"), _explained(sft, quantization):
-        from datasets import Dataset
-
+    with quiet("datasets"), memory.explained(sft, "full" if whole else "qlora" if layers else "lora"):
         tokenizer = load_tokenizer(base, resolve)
         context, limit = info.config.get("max_position_embeddings"), sft.get("max_length")
 
-        def prepare(rows: Sequence[Mapping[str, Any]], what: str) -> Any:
-            return Dataset.from_list(select(rows_of(rows, message, info.system_prompt), tokenizer, limit, context, what, listener))
+        def prepared(given: Sequence[Mapping[str, Any]], what: str) -> Any:
+            rows = rows_of(given, message, info.system_prompt)
+            return prepare(rows, tokenizer, limit, context, what, listener, assistant_only=assistant_only_loss)
 
-        train_rows = prepare(examples, "training examples")
-        eval_rows = None if evaluation is None else prepare(evaluation, "evaluation examples")
-        model = load_weights(info, device=device, dtype=dtype, quantization=quantization.settings() if quantization else None)
-        check_modules(model, lora)
-        trainer = _trainer(model, tokenizer, lora, train_rows, eval_rows, sft, eval_steps, padding, journal, save_steps, device)
-        return _train(trainer, tokenizer, info, journal, listener, device, int(sft.get("seed", 42)))
+        train_rows = prepared(examples, "training examples")
+        eval_rows = None if evaluation is None else prepared(evaluation, "evaluation examples")
+        model = load_weights(info if info.base is None else describe(info.base, resolve), device=device, dtype=dtype, quantization=layers)
+        if info.form == "adapter":
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, str(info.weights), is_trainable=True)
+        if lora is not None:
+            check_modules(model, lora)
+        from runner.training import milestones
+
+        evaluations = evaluations or milestones.Evaluations()
+        best = milestones.Best(journal, evaluations) if eval_rows is not None else None
+        keep = milestones.Keep(journal / "kept", checkpoints, save) if checkpoints is not None and save is not None else None
+        trainer = _trainer(
+            model,
+            tokenizer,
+            lora,
+            (train_rows, eval_rows),
+            {"completion_only_loss": True, **sft},  # TRL's default for prompts and completions, which it does not see in tokens
+            padding,
+            [callback for callback in (best, keep) if callback is not None],
+            {"folder": journal, "device": device, "save_steps": save_steps, "report_to": list(report_to) or "none"},
+        )
+        if not whole:
+            _in_float32(trainer.model, mixed=trainer.args.bf16 or trainer.args.fp16)
+        return _train(trainer, tokenizer, len(train_rows), best, journal, listener, device)
 
 
 def _trainer(
     model: Any,
     tokenizer: Any,
-    lora: LoRA,
-    train_rows: Any,
-    eval_rows: Any,
-    sft: Mapping[str, Any],
-    eval_steps: int | None,
+    lora: LoRA | None,
+    rows: tuple[Any, Any],
+    sft: dict[str, Any],
     padding: str,
-    journal: Path,
-    save_steps: int,
-    device: str,
+    callbacks: list[Any],
+    surroundings: dict[str, Any],
 ) -> Any:
     from transformers.trainer_callback import PrinterCallback
     from trl import SFTConfig, SFTTrainer
 
     from runner.training import session
 
-    values = dict(sft)
     if padding == "max_length":
-        values["pad_to_multiple_of"] = sft["max_length"]  # no row is longer, so that every batch is padded to it
-    if eval_rows is not None and eval_steps is not None:
-        values |= {"eval_strategy": "steps", "eval_steps": eval_steps}
-    logging_steps = int(values.pop("logging_steps", 10))
-    config = SFTConfig(**session.arguments(journal, device, save_steps=save_steps, logging_steps=logging_steps, **values))
-    adapter = lora_config(lora)
+        sft["pad_to_multiple_of"] = sft["max_length"]  # no row is longer, so that every batch is padded to it
+    if sft.get("packing"):
+        # Evaluation examples stay apart, so that their loss is a mean over the same batches with packing as without. Packed rows have no
+        # padding, and no mask to tell it by; a padding token in them, where it also ends a turn, is a token like any other.
+        sft |= {"eval_packing": False, "include_num_input_tokens_seen": "all"}
     trainer = SFTTrainer(
-        model=model, args=config, train_dataset=train_rows, eval_dataset=eval_rows, processing_class=tokenizer, peft_config=adapter
+        model=model,
+        args=SFTConfig(**session.arguments(**surroundings, logging_steps=int(sft.pop("logging_steps", 10)), **sft)),
+        train_dataset=rows[0],
+        eval_dataset=rows[1],
+        processing_class=tokenizer,
+        peft_config=None if lora is None else lora_config(lora),
+        callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
-    _in_float32(trainer.model, mixed=config.bf16 or config.fp16)
-    if len(trainer.train_dataset) != len(train_rows):
-        raise StepError(f"TRL took {len(trainer.train_dataset)} of {len(train_rows)} training examples", remedy="raise max_length")
+    taken = sum(map(len, trainer.train_dataset["seq_lengths"])) if sft.get("packing") else len(trainer.train_dataset)
+    if taken != len(rows[0]):
+        raise StepError(f"TRL took {taken} of {len(rows[0])} training examples", remedy="raise max_length")
     return trainer
 
 
@@ -146,46 +199,63 @@ def _in_float32(model: Any, *, mixed: bool) -> None:
             weight.data = weight.data.to(torch.float32)
 
 
-def _train(trainer: Any, tokenizer: Any, info: ModelInfo, journal: Path, listener: Listener, device: str, seed: int) -> Tuned:
+def _train(trainer: Any, tokenizer: Any, examples: int, best: Any, journal: Path, listener: Listener, device: str) -> Tuned:
     from transformers import set_seed
 
     from runner.training import session
 
     checkpoint = session.last_complete(journal)
     before = _evaluate_before(trainer, journal, resumed=checkpoint is not None, listener=listener)
-    set_seed(seed)  # the same training whether or not an evaluation came first; a checkpoint brings its own random state
+    set_seed(trainer.args.seed)  # the same training whether or not an evaluation came first; a checkpoint brings its own random state
+    drawn = joules(device)
     outcome = session.run(trainer, journal, listener, checkpoint)
-    curve = outcome.curve
-    after = None
+    energy = None if drawn is None else (joules(device) or drawn) - drawn
+    curve, after, chosen = outcome.curve, None, None
     if before is not None:
-        after = _last_loss(curve, outcome.steps)
+        after = _losses(curve).get(outcome.steps)
         if after is None:
             after = float(trainer.evaluate()["eval_loss"])
             curve = session.joined(curve, {"step": outcome.steps, "eval_loss": after})
+        if best.evaluations.load_best_model_at_end:
+            losses = _losses(curve)
+            chosen = min(losses, key=lambda step: (losses[step], step))
+            after = losses[chosen]
+            best.restore(trainer.model)
         curve = session.joined([{"step": 0, "epoch": 0.0, "eval_loss": before}], *curve)
-    trainable, total = trainer.model.get_nb_trainable_parameters()
+    trainable, total = _parameters(trainer.model)
     peak, peak_of = memory.peak(device)
     return Tuned(
         model=trainer.model,
         tokenizer=tokenizer,
-        base=info,
         curve=curve,
         steps=outcome.steps,
+        planned_steps=int(trainer.state.max_steps),
         resumed_at=outcome.resumed_at,
-        examples=len(trainer.train_dataset),
+        examples=examples,
+        sequences=len(trainer.train_dataset),
         trainable_parameters=trainable,
         parameters=total,
         seconds=outcome.seconds,
         tokens=outcome.tokens,
         peak_memory=peak,
         peak_memory_of=peak_of,
+        energy=energy,
+        best_step=chosen,
         eval_loss_before=before,
         eval_loss_after=after,
     )
 
 
+def _parameters(model: Any) -> tuple[int, int]:
+    """Trained, and all; the weights packed into 4 bits are counted one by one, and an adapter is among them."""
+    if hasattr(model, "get_nb_trainable_parameters"):
+        trainable, total = model.get_nb_trainable_parameters()
+        return int(trainable), int(total)
+    return int(model.num_parameters(only_trainable=True)), int(model.num_parameters())
+
+
 def _evaluate_before(trainer: Any, journal: Path, *, resumed: bool, listener: Listener) -> float | None:
-    """The evaluation loss of the untrained adapter, that is of the base; remembered for a resume."""
+    """The evaluation loss of the model as it was given; remembered for a resume."""
     from runner.training import session
 
     if trainer.eval_dataset is None:
@@ -202,42 +272,11 @@ def _evaluate_before(trainer: Any, journal: Path, *, resumed: bool, listener: Li
     return loss
 
 
-def _last_loss(curve: list[dict[str, float]], step: int) -> float | None:
-    return next((row["eval_loss"] for row in curve if row["step"] == step and "eval_loss" in row), None)
+def _losses(curve: list[dict[str, float]]) -> dict[int, float]:
+    return {int(row["step"]): row["eval_loss"] for row in curve if "eval_loss" in row}
 
 
 def _see_one_gpu() -> None:
     """One process trains on one GPU: Transformers would spread a batch over all that it sees. Works until torch first uses CUDA."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
     os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[0]
-
-
-@contextmanager
-def _explained(sft: Mapping[str, Any], quantization: Quantization | None) -> Iterator[None]:
-    """Memory that ran out, and settings that the machine cannot serve, in words."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not memory.is_out_of_memory(error):
-            raise
-        raise StepError("memory ran out while training", remedy=_what_to_lower(sft, quantization)) from error
-    except ValueError as error:
-        if "bf16" not in str(error):
-            raise
-        raise StepError(
-            "this device has no bf16", where="bf16", remedy="set bf16 to false; fp16 to true if the GPU is an older one"
-        ) from error
-
-
-def _what_to_lower(sft: Mapping[str, Any], quantization: Quantization | None) -> str:
-    batch, accumulation = int(sft.get("per_device_train_batch_size", 8)), int(sft.get("gradient_accumulation_steps", 1))
-    if batch > 1:
-        lower, higher = f"from {batch} to {(batch + 1) // 2}", f"from {accumulation} to {accumulation * 2}"
-        return f"lower per_device_train_batch_size {lower} and raise gradient_accumulation_steps {higher}"
-    if not sft.get("gradient_checkpointing", True):
-        return "set gradient_checkpointing to true"
-    if sft.get("max_length") is None or int(sft["max_length"]) > 256:
-        return f"lower max_length from {sft.get('max_length')}"
-    if quantization is None:
-        return "use the method qlora, or dtype bfloat16"
-    return "use a smaller model"

@@ -10,11 +10,12 @@ import msgspec
 import pytest
 import torch
 
+from runner.answering import open_answerer
 from runner.contract import Artifact, Fault, Output, PromptUse, Upstream
 from runner.errors import InputError, StepError
 from runner.steps import model as model_step
 from runner.steps import train as step
-from runner.training import describe, load
+from runner.training import describe, load, load_tokenizer
 from runner.training.adapters import lora_config
 from tests.steps.local_context import LocalContext, artifact
 from tests.training.tiny import EXAMPLES, only, write_examples, write_model
@@ -33,6 +34,7 @@ CASES: dict[str, Any] = {
     "method.lora_dropout": 0.1,
     "method.bias": "all",
     "method.use_rslora": True,
+    "method.use_dora": True,
     "method.init_lora_weights": "gaussian",
     "method.target_modules": ["down_proj"],
     "method.loftq_config.loftq_bits": 8,
@@ -59,15 +61,27 @@ CASES: dict[str, Any] = {
     "max_length": 64,
     "padding": "max_length",
     "completion_only_loss": False,
+    "assistant_only_loss": True,
+    "packing": True,
     "neftune_noise_alpha": 5.0,
     "gradient_checkpointing": True,
     "bf16": True,
     "fp16": True,
     "logging_steps": 1,
     "eval_steps": 1,
+    "eval_strategy": "epoch",
+    "load_best_model_at_end": True,
+    "early_stopping_patience": 1,
+    "early_stopping_threshold": 0.5,
+    "checkpoints.steps": [3],
+    "checkpoints.epochs": [1],
     "seed": 1,
 }
 PROVED = set(CASES)
+#: What TRL has too, and the runner does by itself.
+ON_THE_WAY = (
+    "assistant_only_loss", "eval_steps", "eval_strategy", "load_best_model_at_end", "early_stopping_patience", "early_stopping_threshold",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +127,7 @@ def captured(values: dict[str, Any], base: Artifact, folder: Path) -> dict[str, 
         raise Called({
             "arguments": arguments, "rows": train_dataset.to_list(), "evaluation": eval_dataset.to_list(),
             "peft": peft_config.to_dict(), "dtype": str(model.dtype), "quantization": quantization and quantization.to_dict(),
+            "callbacks": [getattr(callback, "evaluations", None) or callback.checkpoints for callback in rest["callbacks"]],
         })  # fmt: skip
 
     with pytest.MonkeyPatch.context() as patch:
@@ -138,13 +153,13 @@ def test_every_key_reaches_the_libraries(path: str, base: Artifact, tmp_path: Pa
     *parents, last = path.split(".")
     target = values
     for parent in parents:
-        target = target[parent]
+        target = target.setdefault(parent, {})
     target[last] = CASES[path]
     after = captured(values, base, tmp_path / "after")
     assert after != before
     names = {"arguments": last, "peft": last}
     told = [part[name] for part, name in ((after.get(key, {}), name) for key, name in names.items()) if name in part]
-    if told and last not in ("target_modules", "init_lora_weights", "prompt", "dtype", "optim", "lr_scheduler_type"):
+    if told and last not in ("target_modules", "init_lora_weights", "prompt", "dtype", "optim", "lr_scheduler_type", *ON_THE_WAY):
         assert CASES[path] in told
 
 
@@ -156,11 +171,14 @@ def test_the_methods_differ(base: Artifact, tmp_path: Path) -> None:
 
 
 def test_rows_are_conversations_as_in_answering(base: Artifact, tmp_path: Path) -> None:
-    rows = captured(TINY | {"prompt": "prompts/ask.j2"}, base, tmp_path)["rows"]
-    assert [message["role"] for message in rows[0]["prompt"]] == ["system", "user"]
-    assert rows[0]["prompt"][0]["content"] == "Answer briefly."
-    assert rows[0]["prompt"][1]["content"] == "Please answer: Where is the adapter stored?"
-    assert rows[0]["completion"] == [{"role": "assistant", "content": "The adapter is stored in slot 0."}]
+    row = captured(TINY | {"prompt": "prompts/ask.j2"}, base, tmp_path)["rows"][0]
+    answerer = open_answerer(base.path, "full", only(base.ref, base.path), threads=1)
+    asked = answerer.prompt("Please answer: Where is the adapter stored?")
+    assert "Answer briefly." in asked.text
+    begin = row["completion_mask"].index(1)
+    assert tuple(row["input_ids"][:begin]) == asked.tokens
+    tokenizer = load_tokenizer(base.path, only(base.ref, base.path))
+    assert tokenizer.decode(row["input_ids"][begin:]) == "The adapter is stored in slot 0.<|im_end|>\n"
 
 
 @pytest.fixture(scope="module")
@@ -267,6 +285,9 @@ def test_an_example_without_an_answer_is_named(base: Artifact, tmp_path: Path) -
     assert (caught.value.where, caught.value.message) == ("examples.jsonl:3", "the example has no answer")
 
 
+BETWEEN = "eval_steps, or eval_strategy: epoch"
+
+
 def faults(changes: dict[str, Any], *bound: str, model: dict[str, Any] | None = None) -> list[Fault]:
     upstream = {port: [Upstream(port, "split", None, Output("examples"))] for port in bound}
     params = msgspec.convert(model or {"scratch": {"architecture": "qwen2"}}, model_step.Params)
@@ -300,10 +321,50 @@ def faults(changes: dict[str, Any], *bound: str, model: dict[str, Any] | None = 
                 "other linear layers",
             ),
         ),
+        ({"packing": True, "max_length": None}, Fault("packing", "there is no max_length to fill", "a max_length, or packing: false")),
+        ({"packing": True, "padding": "max_length"}, Fault("padding", "packed rows are not padded", "padding: longest, or packing: false")),
+        (
+            {"method": {"kind": "full"}, "dtype": "float16"},
+            Fault("dtype", "weights in float16 cannot be trained", "float32 with fp16: true, or bfloat16"),
+        ),
+        (
+            {"method": {"kind": "continue"}},
+            Fault("method", "`base` is a full model, and continue goes on with an adapter", "full, lora or qlora"),
+        ),
+        ({"early_stopping_threshold": 0.1}, Fault("early_stopping_threshold", "nothing stops early", "an early_stopping_patience")),
+        ({"checkpoints": {"steps": [2, 2]}}, Fault("checkpoints.steps[1]", "2 stands there twice", "each once")),
+        ({"checkpoints": {"steps": [2, 5]}}, Fault("checkpoints.steps[1]", "the training ends after 4 steps", "at most 4")),
+        (
+            {"checkpoints": {"epochs": [4]}, "max_steps": -1},
+            Fault("checkpoints.epochs[0]", "the training has 3 epochs", "an epoch that it reaches"),
+        ),
+        (
+            {"checkpoints": {"steps": [2]}, "method": LORA | {"loftq_config": {}}},
+            Fault("checkpoints", "LoftQ merges the adapter into its base at the end", "no checkpoints, or no loftq_config"),
+        ),
     ],
 )
 def test_faults(changes: dict[str, Any], fault: Fault) -> None:
     assert faults(changes) == [fault]
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"load_best_model_at_end": True}, Fault("load_best_model_at_end", "there is no evaluation before the end", BETWEEN)),
+        ({"early_stopping_patience": 2}, Fault("early_stopping_patience", "there is no evaluation before the end", BETWEEN)),
+        (
+            {"eval_strategy": "epoch", "eval_steps": 2},
+            Fault("eval_steps", "eval_strategy is epoch", "no eval_steps, or eval_strategy: steps"),
+        ),
+        (
+            {"early_stopping_patience": 2, "eval_steps": 1, "checkpoints": {"steps": [4]}},
+            Fault("checkpoints", "a training that stops early may not reach them", "checkpoints, or early_stopping_patience"),
+        ),
+    ],
+)
+def test_faults_of_an_evaluated_training(changes: dict[str, Any], fault: Fault) -> None:
+    assert faults(changes, "evaluation") == [fault]
 
 
 @pytest.mark.parametrize(

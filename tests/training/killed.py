@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from runner.training.listener import Nobody
+from runner.training.milestones import Evaluations
 from runner.training.sft import fine_tune
 from tests.training.tiny import EXAMPLES, LORA, SFT, no_bases
 
@@ -19,7 +20,7 @@ class Killer(Nobody):
         self.step = step
 
     def progress(self, done: float, total: float | None = None, unit: str = "items") -> None:
-        if done == self.step:
+        if unit == "steps" and done == self.step:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -28,5 +29,5 @@ if __name__ == "__main__":
     model, journal, step = sys.argv[1:]
     fine_tune(
         Path(model), no_bases, EXAMPLES[:8], EXAMPLES[8:],
-        lora=LORA, sft=SFT, eval_steps=6, journal=Path(journal), save_steps=3, device="cpu", listener=Killer(int(step)),
+        lora=LORA, sft=SFT, evaluations=Evaluations(steps=6), journal=Path(journal), save_steps=3, device="cpu", listener=Killer(int(step)),
     )  # fmt: skip

@@ -38,7 +38,7 @@ def trained(tuned: Tuned) -> dict[str, torch.Tensor]:
     return {name: value.detach() for name, value in tuned.model.named_parameters() if value.requires_grad}
 
 
-def losses(model: Path, rows: list[dict[str, str]], *, prompt_too: bool = False) -> tuple[float, int]:
+def losses(model: Path, rows: list[dict[str, str]], *, prompt_too: bool = False, line_end: bool = True) -> tuple[float, int]:
     """Sum of the losses and number of tokens, one conversation at a time, from the rendered text and a plain forward pass."""
     loaded, total, count = load(model, no_bases), 0.0, 0
     for row in rows:
@@ -47,7 +47,7 @@ def losses(model: Path, rows: list[dict[str, str]], *, prompt_too: bool = False)
         prompt = loaded.tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
         text = loaded.tokenizer.apply_chat_template(whole, tokenize=False)
         assert text == f"{prompt}{row['answer']}<|im_end|>\n"
-        ids = torch.tensor([loaded.tokenizer(text)["input_ids"]])
+        ids = torch.tensor([loaded.tokenizer(text if line_end else text.removesuffix("\n"))["input_ids"]])
         start = 1 if prompt_too else len(loaded.tokenizer(prompt)["input_ids"])
         with torch.no_grad():
             logits = loaded.model(ids).logits[0, start - 1 : -1]
@@ -129,7 +129,7 @@ def test_what_is_trained_on_a_half_precision_base_is_float32(
 def test_a_resumed_qlora_keeps_its_curve(tiny_model: Path, tmp_path: Path, bf16: bool) -> None:
     class Stops(Nobody):
         def progress(self, done: float, total: float | None = None, unit: str = "items") -> None:
-            if done == 3:
+            if unit == "steps" and done == 3:
                 raise Cancelled("stopped")
 
     options: dict[str, Any] = {"quantization": NF4, "save_steps": 2, "sft": {"bf16": bf16, "max_steps": 4}}
@@ -146,3 +146,89 @@ def test_a_loss_that_is_no_number_ends_the_training(tiny_model: Path, tmp_path: 
     with pytest.raises(StepError, match=r"the loss is not a finite number at step [23]\n") as caught:
         tune(tiny_model, tmp_path, sft={"learning_rate": 1e38, "max_grad_norm": 0.0, "max_steps": 3})
     assert "learning_rate" in caught.value.remedy
+
+
+def test_packed_examples_do_not_see_each_other(tiny_model: Path, tmp_path: Path) -> None:
+    """All four in one row: the loss is that of each by itself, and nothing is counted twice or as padding."""
+    total, count = losses(tiny_model, ROWS)
+    packed = tune(tiny_model, tmp_path / "packed", sft={"packing": True, "max_length": 256, "per_device_train_batch_size": 1})
+    assert (packed.examples, packed.sequences) == (4, 2)
+    both = tune(tiny_model, tmp_path / "both", sft={"packing": True, "max_length": 256, "per_device_train_batch_size": 2})
+    apart = tune(tiny_model, tmp_path / "apart")
+    assert both.curve[0]["loss"] == pytest.approx(total / count, rel=1e-4)
+    assert both.tokens == apart.tokens
+    for name, value in trained(apart).items():
+        assert torch.allclose(value, trained(both)[name], atol=1e-4), name
+
+
+def test_packing_changes_no_evaluation(tiny_model: Path, tmp_path: Path) -> None:
+    losses = [
+        tune(
+            tiny_model, tmp_path / str(packing), evaluation=ROWS, sft={"packing": packing, "per_device_eval_batch_size": 2}
+        ).eval_loss_before
+        for packing in (False, True)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_assistant_only_loss_learns_the_answer_and_the_token_that_ends_it(tiny_model: Path, tmp_path: Path) -> None:
+    """One token less for each row than completion_only_loss: the line end that ChatML puts after the turn."""
+    total, count = losses(tiny_model, ROWS, line_end=False)
+    only = tune(tiny_model, tmp_path / "only", assistant_only_loss=True)
+    assert only.curve[0]["loss"] == pytest.approx(total / count, rel=1e-4)
+    both = tune(tiny_model, tmp_path / "both", assistant_only_loss=True, sft={"completion_only_loss": False})
+    assert both.curve[0]["loss"] == pytest.approx(only.curve[0]["loss"], rel=1e-6)
+
+
+def test_all_weights_are_trained_by_the_plain_gradient(tiny_model: Path, tmp_path: Path) -> None:
+    sft = {"optim": "sgd", "learning_rate": 0.5, "max_grad_norm": 0.0, "lr_scheduler_type": "constant"}
+    tuned = tune(tiny_model, tmp_path, lora=None, sft=sft)
+    loaded = load(tiny_model, no_bases)
+    ids = [
+        loaded.tokenizer.apply_chat_template(conversation(row["question"], loaded.system_prompt, row["answer"]), return_dict=True)[
+            "input_ids"
+        ]
+        for row in ROWS
+    ]
+    asked = [
+        loaded.tokenizer.apply_chat_template(
+            conversation(row["question"], loaded.system_prompt), add_generation_prompt=True, return_dict=True
+        )["input_ids"]
+        for row in ROWS
+    ]
+    loss = sum(
+        torch.nn.functional.cross_entropy(
+            loaded.model(torch.tensor([whole])).logits[0, len(prompt) - 1 : -1], torch.tensor(whole[len(prompt) :]), reduction="sum"
+        )
+        for whole, prompt in zip(ids, asked, strict=True)
+    )
+    (loss / sum(len(whole) - len(prompt) for whole, prompt in zip(ids, asked, strict=True))).backward()
+    found = dict(tuned.model.named_parameters())
+    for name, weight in loaded.model.named_parameters():
+        assert torch.allclose(found[name], weight - 0.5 * weight.grad, atol=1e-5), name
+    assert tuned.trainable_parameters == tuned.parameters == sum(weight.numel() for weight in loaded.model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("sft", "lora"),
+    [
+        ({"optim": "adamw_torch"}, None),
+        ({"packing": True, "max_length": 256, "per_device_train_batch_size": 1}, replace(LORA, lora_dropout=0.2)),
+        ({"packing": True, "max_length": 256, "per_device_train_batch_size": 1, "neftune_noise_alpha": 5.0}, replace(PLAIN, use_dora=True)),
+    ],
+    ids=["full", "dropout and packing", "DoRA and NEFTune"],
+)
+def test_a_resumed_training_keeps_its_curve(tiny_model: Path, tmp_path: Path, sft: dict[str, Any], lora: Any) -> None:
+    class Stops(Nobody):
+        def progress(self, done: float, total: float | None = None, unit: str = "items") -> None:
+            if unit == "steps" and done == 3:
+                raise Cancelled("stopped")
+
+    options: dict[str, Any] = {"lora": lora, "save_steps": 2, "sft": sft | {"max_steps": 4}}
+    whole = tune(tiny_model, tmp_path / "whole", **options)
+    with pytest.raises(Cancelled):
+        tune(tiny_model, tmp_path / "stopped", listener=Stops(), **options)
+    resumed = tune(tiny_model, tmp_path / "stopped", **options)
+    assert resumed.resumed_at == 2
+    assert resumed.curve == whole.curve
+    assert all(torch.equal(value, trained(whole)[name]) for name, value in trained(resumed).items())

@@ -12,14 +12,16 @@ import torch
 from runner.errors import Cancelled, StepError
 from runner.training.adapters import Quantization
 from runner.training.listener import Nobody
+from runner.training.milestones import Evaluations
 from runner.training.sft import Tuned, fine_tune
 from tests.training.tiny import EXAMPLES, LORA, SFT, no_bases
 
 ROOT = Path(__file__).parents[2]
+EVERY_6 = Evaluations(steps=6)
 
 
 def tune(model: Path, journal: Path, **changes: Any) -> Tuned:
-    options: dict[str, Any] = {"lora": LORA, "sft": SFT, "eval_steps": 6, "save_steps": 3, "device": "cpu"} | changes
+    options: dict[str, Any] = {"lora": LORA, "sft": SFT, "evaluations": EVERY_6, "save_steps": 3, "device": "cpu"} | changes
     return fine_tune(
         model, no_bases, options.pop("examples", EXAMPLES[:8]), options.pop("evaluation", EXAMPLES[8:]), journal=journal, **options
     )
@@ -49,7 +51,8 @@ class Told(Nobody):
         self.curve.append({"step": step, **values})
 
     def progress(self, done: float, total: float | None = None, unit: str = "items") -> None:
-        self.steps.append(done)
+        if unit == "steps":
+            self.steps.append(done)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +99,7 @@ def test_after_a_kill_it_goes_on_as_if_nothing_had_happened(tiny_model: Path, tm
 def test_the_live_curve_of_a_resumed_training_is_whole(tiny_model: Path, tmp_path: Path) -> None:
     class Stops(Told):
         def check_cancelled(self) -> None:
-            if self.steps[-1] == 9:
+            if self.steps and self.steps[-1] == 9:
                 raise Cancelled("stopped")
 
     with pytest.raises(Cancelled):
@@ -108,15 +111,15 @@ def test_the_live_curve_of_a_resumed_training_is_whole(tiny_model: Path, tmp_pat
 
 def test_evaluations_before_and_after_change_nothing_in_the_training(tiny_model: Path, tmp_path: Path) -> None:
     sft = SFT | {"max_steps": 4}
-    without = tune(tiny_model, tmp_path / "without", sft=sft, evaluation=None, eval_steps=None)
-    evaluated = tune(tiny_model, tmp_path / "evaluated", sft=sft, eval_steps=None)
+    without = tune(tiny_model, tmp_path / "without", sft=sft, evaluation=None)
+    evaluated = tune(tiny_model, tmp_path / "evaluated", sft=sft)
     assert without.eval_loss_before is None
     assert evaluated.eval_loss_before is not None
     assert [row["loss"] for row in without.curve] == [row["loss"] for row in evaluated.curve if "loss" in row]
 
 
 def test_another_seed_gives_another_adapter(tiny_model: Path, tmp_path: Path, undisturbed: Tuned) -> None:
-    other = tune(tiny_model, tmp_path, sft=SFT | {"seed": 8}, evaluation=None, eval_steps=None)
+    other = tune(tiny_model, tmp_path, sft=SFT | {"seed": 8}, evaluation=None)
     assert any(not torch.equal(value, weights(undisturbed)[name]) for name, value in weights(other).items())
 
 
@@ -131,7 +134,7 @@ def test_qlora_trains_on_a_4_bit_base_with_evaluations_in_between(tiny_model: Pa
 
 def test_padding_to_max_length_changes_no_loss(tiny_model: Path, tmp_path: Path) -> None:
     shapes = []
-    plain: dict[str, Any] = {"sft": SFT | {"max_steps": 2}, "lora": replace(LORA, lora_dropout=0.0), "evaluation": None, "eval_steps": None}
+    plain: dict[str, Any] = {"sft": SFT | {"max_steps": 2}, "lora": replace(LORA, lora_dropout=0.0), "evaluation": None}
 
     def record(module: Any, arguments: Any, options: dict[str, Any]) -> None:
         shapes.append(tuple(options["input_ids"].shape))
@@ -158,7 +161,7 @@ def test_rows_that_do_not_fit_are_counted_and_said(tiny_model: Path, tmp_path: P
     long_answer = {"question": "Where?", "answer": "In a slot. " * 200}
     told = Told()
     tuned = tune(
-        tiny_model, tmp_path, sft=SFT | {"max_steps": 1}, listener=told, evaluation=None, eval_steps=None,
+        tiny_model, tmp_path, sft=SFT | {"max_steps": 1}, listener=told, evaluation=None,
         examples=[*EXAMPLES[:4], long_question, long_answer],
     )  # fmt: skip
     assert tuned.examples == 5
@@ -206,7 +209,7 @@ def test_out_of_memory_says_what_to_lower_first(tiny_model: Path, tmp_path: Path
             torch.empty(2**60)  # a real refusal of the allocator
 
     with pytest.raises(StepError, match="memory ran out while training") as caught:
-        tune(tiny_model, tmp_path, sft=SFT | sft, listener=Full(), evaluation=None, eval_steps=None)
+        tune(tiny_model, tmp_path, sft=SFT | sft, listener=Full(), evaluation=None)
     assert caught.value.remedy == advice
 
 
