@@ -49,6 +49,7 @@ class Port:
 
     ``one`` takes one artifact, ``many`` a list of references (still per arm), ``gather`` every arm of the steps named.
     ``forms`` lists the forms a model may have there (full, adapter, gguf); empty means that the type has no forms.
+    ``about`` says what the step does with it, where that is not plain.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Port:
     arity: Literal["one", "many", "gather"] = "one"
     forms: tuple[str, ...] = ()
     required: bool = True
+    about: str = ""
 
 
 @dataclass(frozen=True)

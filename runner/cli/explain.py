@@ -18,7 +18,7 @@ def command(
 
     Without a name, list the kinds.
     """
-    from runner.recipe.schema import available, describe, explain_text
+    from runner.recipe.manual import available, describe, explain_text
 
     if what is None:
         kinds = [{"kind": kind.name, "summary": (kind.module.__doc__ or "").partition("\n")[0]} for kind in available()]

@@ -89,19 +89,25 @@ def preview(
     is in the result, with what it had done by then; UsageError for what can be told before it begins.
     """
     planner = Planner(recipe, store, Options(only=[step], force=[step], offline=offline, unpinned=unpinned))
+    _refuse_kind(recipe, recipe.instances[next(iter(planner.alone))])
     keyed, instance = _keyed(recipe, store, planner, step)
     kind = keyed.parts.kind
-    if not kind.preview:
-        others = [other.step for other in recipe.instances.values() if steps.kind(other.kind).preview]
-        raise UsageError(
-            f"`{instance.step}` is a step of the kind {instance.kind}, which has no preview",
-            where=_place(instance),
-            remedy=f"these have one: {', '.join(dict.fromkeys(others))}" if others else "",
-        )
     with _interruptible(), tempfile.TemporaryDirectory(prefix="recipe-preview-") as folder:
         shown = Preview(instance, kind.preview, count, Path(folder), tuple(kind.network(keyed.parts.params)))
         _execute(recipe, store, keyed, shown, offline, listener or (lambda event: None))
         yield shown
+
+
+def _refuse_kind(recipe: Recipe, instance: Instance) -> None:
+    """UsageError for a kind without a preview: before anybody is told to compute its inputs, or to name one of its arms."""
+    if steps.kind(instance.kind).preview:
+        return
+    others = [other.step for other in recipe.instances.values() if steps.kind(other.kind).preview]
+    raise UsageError(
+        f"`{instance.step}` is a step of the kind {instance.kind}, which has no preview",
+        where=_place(instance),
+        remedy=f"these have one: {', '.join(dict.fromkeys(others))}" if others else "",
+    )
 
 
 def _keyed(recipe: Recipe, store: Store, planner: Planner, step: str) -> tuple[Keyed, Instance]:

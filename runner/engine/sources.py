@@ -47,6 +47,8 @@ class Sources:
             if not matches:
                 if _MAGIC.search(value):
                     raise InputError(f"`{value}` matches no file", where=field, remedy=f"the pattern is relative to {self.root}")
+                if os.path.isdir(self.root / value):
+                    raise InputError(f"the folder `{value}` holds no file", where=field, remedy="hidden ones do not count")
                 raise InputError(f"there is no file `{value}`", where=field, remedy=f"the path is relative to {self.root}")
             found.update(dict.fromkeys(matches))
         named = sorted((os.path.relpath(path, self.root).replace(os.sep, "/"), path) for path in found)

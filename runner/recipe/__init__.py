@@ -17,10 +17,10 @@ from runner.recipe.problems import render_problems
 
 
 def describe(topic: str) -> dict[str, Any]:
-    """See :func:`runner.recipe.schema.describe`."""
-    from runner.recipe import schema
+    """See :func:`runner.recipe.manual.describe`."""
+    from runner.recipe import manual
 
-    return schema.describe(topic)
+    return manual.describe(topic)
 
 
 def schemas() -> dict[str, dict[str, Any]]:

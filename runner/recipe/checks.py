@@ -134,7 +134,9 @@ class Checks:
         except OSError as error:
             self.findings.add(where, path, f"`{fixed.as_posix()[:60]}` cannot be read: {error.strerror}")
             return
-        if not there:
+        if not there and (self.root / fixed).is_symlink():
+            self.findings.add(where, path, f"`{fixed.as_posix()}` is a link that leads nowhere")
+        elif not there:
             what = "file" if str(fixed) == pattern else "folder"
             near = self.root / fixed.parent
             names = [entry.name for entry in near.iterdir()] if near.is_dir() else []

@@ -63,15 +63,18 @@ def _top_level(path: Path, key: str, kinds: Mapping[str, Kind | None]) -> str:
 
 
 def _other_shape(kind: Kind, key: str, node: Node | None) -> str:
-    """Among the tagged shapes of a map: the one that has the key."""
+    """Among the tagged shapes of a map: those that have the key."""
     for name in ("kind", "provider"):
         chosen = node.get(name) if node is not None else None
         if chosen is None:
             continue
-        for struct in structs(kind.params):
-            config = struct.__struct_config__
-            if config.tag_field == name and config.tag != chosen.value and key in fields(struct):
-                return f"it belongs to `{name}: {config.tag}`"
+        tags = [
+            str(struct.__struct_config__.tag)
+            for struct in structs(kind.params)
+            if struct.__struct_config__.tag_field == name and key in fields(struct)
+        ]
+        if tags and chosen.value not in tags:
+            return "it belongs to " + " or ".join(f"`{name}: {tag}`" for tag in tags)
     return ""
 
 

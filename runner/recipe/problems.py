@@ -12,6 +12,7 @@ from runner.errors import Problem, Where
 KEY = re.compile(
     r"(?<![A-Za-z0-9])(?:AIza[\w-]{30,}|ya29\.[\w-]{20,}|sk-(?=[\w-]*\d)[\w-]{20,}|hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}"
     r"|gsk_[A-Za-z0-9]{20,}|xox[abp]-[\w-]{10,}|AKIA[0-9A-Z]{16})|-----BEGIN [A-Z ]*PRIVATE KEY-----|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
+    r"|(?<=https://)[^/\s:@]+(?=@)|(?<=http://)[^/\s:@]+(?=@)"
 )
 _WIDTH = 110  # columns of a source line that are shown
 

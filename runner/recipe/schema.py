@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import runner.steps
-from runner.contract import MAIN, Kind
-from runner.errors import UsageError
-from runner.recipe.explain import expectation
+from runner.contract import Kind
 from runner.recipe.language import Document
-from runner.recipe.overlay import suggest
-from runner.recipe.references import spelled
+from runner.recipe.manual import available, ports
 from runner.recipe.shape import Schema, authored, overlay, shape
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -31,18 +27,6 @@ def schemas() -> dict[str, Schema]:
     for kind in kinds:
         files[f"steps/{kind.name}.schema.json"] = _kind(kind)
     return files
-
-
-def available() -> list[Kind]:
-    """The step kinds whose modules can be imported, in the order of the registry."""
-    kinds = []
-    for name in runner.steps.KINDS:
-        try:
-            kinds.append(runner.steps.kind(name))
-        except ModuleNotFoundError as error:
-            if error.name != runner.steps.KINDS[name]:
-                raise
-    return kinds
 
 
 def write_schemas(folder: Path) -> list[Path]:
@@ -65,153 +49,6 @@ def write_schemas(folder: Path) -> list[Path]:
 
 def text_of(schema: Schema) -> str:
     return json.dumps(schema, ensure_ascii=False, indent=1) + "\n"
-
-
-def describe(topic: str) -> dict[str, Any]:
-    """What a step kind or one of its parameters is: ``describe("train")``, ``describe("train.method.r")``.
-
-    Of a kind: ``kind``, ``summary``, ``version``, ``ports``, ``output``, ``params``, ``resources``. Of a parameter: one row of
-    those: ``name``, ``type``, ``default``, ``required``, ``unit``, ``description``, ``params`` below it. Raises UsageError.
-    """
-    name, *path = topic.split(".")
-    if name not in runner.steps.KINDS:
-        raise UsageError(
-            f"there is no step kind `{name}`", remedy=suggest(name, runner.steps.KINDS) or f"one of {', '.join(runner.steps.KINDS)}"
-        )
-    kind = runner.steps.kind(name)
-    params = _rows(shape(kind.params), shape(kind.params))
-    resources = _rows(shape(kind.resources), shape(kind.resources))
-    if not path:
-        return {
-            "kind": name,
-            "summary": (kind.module.__doc__ or "").strip().partition("\n")[0],
-            "version": kind.version,
-            "ports": [
-                {"name": p.name, "type": p.type, "arity": p.arity, "forms": list(p.forms), "required": p.required} for p in kind.ports
-            ],
-            "output": _output(kind),
-            "params": params,
-            "resources": resources,
-        }
-    rows, row = [*params, *resources], {}
-    for depth, part in enumerate(path):
-        matching = [candidate for candidate in rows if candidate["name"] == part]
-        if not matching:
-            known = [candidate["name"] for candidate in rows]
-            at = ".".join([name, *path[:depth]])
-            remedy = suggest(part, known) or (f"one of {', '.join(dict.fromkeys(known))}" if known else "it is no map")
-            raise UsageError(f"`{at}` has no parameter `{part}`", remedy=remedy)
-        row = dict(matching[0])
-        if len(matching) > 1:
-            row["when"] = [candidate.get("when", "") for candidate in matching]
-        rows = [below for candidate in matching for below in candidate.get("params", ())]
-    return row
-
-
-def _output(kind: Kind) -> str:
-    """What a kind makes, in words. Of one whose outputs depend on its parameters, what its own docstring says."""
-    try:
-        found = kind.outputs(None)
-    except AttributeError:
-        return " ".join((kind.module.outputs.__doc__ or "depends on the parameters").split())
-    return ", ".join(f"{output.type} ({output.form})" if output.form else output.type for output in found.values())
-
-
-def _rows(schema: Schema, root: Schema, when: str = "") -> list[dict[str, Any]]:
-    """The parameters of a map, one row each; of a choice of maps, those of every shape with the tag that they need."""
-    schema = _followed(schema, root)
-    rows = []
-    tag = schema.get("x-tag")
-    if tag:
-        shapes = {}
-        for part in schema["allOf"]:
-            value = part["if"]["properties"][tag]["const"]
-            shapes[value] = " ".join(_followed(part["then"], root).get("description", "").partition("\n\n")[0].split())
-            rows += _rows(part["then"], root, f"{tag}: {value}")
-        about = {"type": expectation(schema["properties"][tag]), "required": True, "description": "which of the shapes"}
-        return [{"name": tag, **about, "shapes": shapes}, *rows]
-    for name, part in schema.get("properties", {}).items():
-        if when and name == when.partition(":")[0]:
-            continue
-        below = [row for inner in _maps(part, root) for row in _rows(inner, root)]
-        row: dict[str, Any] = {
-            "name": name,
-            "type": _type(part, root),
-            "required": name in schema.get("required", ()),
-            "description": part.get("description", ""),
-        }
-        row |= {"default": part["default"]} if "default" in part else {}
-        row |= {"unit": part["x-unit"]} if "x-unit" in part else {}
-        row |= {"when": when} if when else {}
-        row |= {"params": below} if below else {}
-        rows.append(row)
-    return rows
-
-
-def _followed(schema: Schema, root: Schema) -> Schema:
-    while "$ref" in schema:
-        schema = root["$defs"][schema["$ref"].rpartition("/")[2]]
-    return schema
-
-
-def _maps(part: Schema, root: Schema) -> list[Schema]:
-    """The maps that a parameter may hold."""
-    if "$ref" in part:
-        return [_followed(part, root)]
-    if part.get("type") == "array":
-        return _maps(part.get("items") or {}, root)
-    found = [rest for rest in part.get("allOf", ()) if "$ref" in rest]
-    found += [rest["then"] for rest in part.get("allOf", ()) if rest.get("if", {}).get("type") == "object"]
-    return [below for rest in found for below in ([rest] if "x-tag" in rest else _maps(rest, root) or [rest])]
-
-
-def _type(part: Schema, root: Schema) -> str:
-    if "$ref" in part or any("$ref" in rest for rest in part.get("allOf", ())):
-        return "a map"
-    return expectation({key: value for key, value in part.items() if key != "x-unit"}) or "anything"
-
-
-def explain_text(about: Mapping[str, Any]) -> str:
-    """What :func:`describe` returns, as text for people."""
-    if "kind" not in about:
-        head = f"{about['name']}: {about['type']}" + _notes(about)
-        lines = [head, f"  {about['description']}"] if about["description"] else [head]
-        return "\n".join([*lines, *_table(about.get("params", ()), 1)])
-    lines = [f"{about['kind']} (version {about['version']})", f"  {about['summary']}", ""]
-    lines += ["from"] * bool(about["ports"])
-    for index, port in enumerate(about["ports"]):
-        forms = f" ({' or '.join(port['forms'])})" if port["forms"] else ""
-        notes = [note for note, holds in (("main", index == 0), ("optional", not port["required"])) if holds]
-        arity = {"one": "", "many": ", a list", "gather": ", every arm"}[port["arity"]]
-        lines.append(f"  {port['name']}: {port['type']}{forms}{arity}{' - ' if notes else ''}{', '.join(notes)}")
-    lines += ["gives", f"  {about['output']}", "with", *_table(about["params"], 1), "resources", *_table(about["resources"], 1)]
-    return "\n".join(lines)
-
-
-def _table(rows: Sequence[Mapping[str, Any]], depth: int) -> list[str]:
-    lines, pad, when = [], "  " * depth, ""
-    for row in rows:
-        if row.get("when", "") != when:
-            when = row.get("when", "")
-            lines.append(f"{pad}{when}")
-        indent = pad + ("  " if when else "")
-        lines.append(f"{indent}{row['name']}: {row['type']}{_notes(row)}")
-        if row["description"]:
-            lines.append(f"{indent}    {row['description']}")
-        lines += [f"{indent}    {value}: {summary}" for value, summary in row.get("shapes", {}).items() if summary]
-        lines += _table(row.get("params", ()), depth + (2 if when else 1))
-    return lines
-
-
-def _notes(row: Mapping[str, Any]) -> str:
-    unit = f" [{row['unit']}]" if row.get("unit") else ""
-    if row.get("required"):
-        return f"{unit}, required"
-    if "default" not in row:
-        return unit
-    default = row["default"]
-    shown = "null" if default is None else json.dumps(default, ensure_ascii=False) if isinstance(default, dict | list) else spelled(default)
-    return f"{unit} = {shown}" if shown else f'{unit} = ""'
 
 
 def _prefixed(schema: Any, prefix: str) -> Any:
@@ -353,22 +190,15 @@ def _resolved(kinds: Sequence[Kind]) -> Schema:
 def _kind(kind: Kind) -> Schema:
     params, resources = shape(kind.params), shape(kind.resources)
     summary = (kind.module.__doc__ or "").strip().partition("\n")[0]
-    ports = [
-        {"name": port.name, "type": port.type, "arity": port.arity, "forms": list(port.forms), "required": port.required}
-        for port in kind.ports
-    ]
     return {
         "$schema": _DIALECT,
         "$comment": _RENEW,
         "title": kind.name,
         "description": summary,
         "x-version": kind.version,
-        "x-ports": ports,
+        "x-ports": ports(kind),
         "type": "object",
         "properties": {"with": {"$ref": params["$ref"]}, "resources": {"$ref": resources["$ref"]}},
         "additionalProperties": False,
         "$defs": {**params["$defs"], **resources["$defs"]},
     }
-
-
-__all__ = ["MAIN", "available", "describe", "explain_text", "schemas", "text_of", "write_schemas"]

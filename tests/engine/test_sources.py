@@ -62,6 +62,9 @@ def refused(root: Path, *patterns: str) -> str:
 def test_errors_name_the_path_or_the_pattern(tree: Path) -> None:
     assert refused(tree, "*.pdf").startswith("paths: `*.pdf` matches no file")
     assert refused(tree, "b.md").startswith("paths: there is no file `b.md`")
+    (tree / "bare").mkdir()
+    (tree / "bare" / ".hidden.md").write_text("x")
+    assert refused(tree, "bare") == "paths: the folder `bare` holds no file\n  hidden ones do not count"
     assert refused(tree, "../outside.md").startswith("paths: `../outside.md` leads out of the project")
     assert refused(tree, "/etc/passwd").startswith("paths: `/etc/passwd` leads out of the project")
     assert refused(tree, "a\0b") == "paths: the path 'a\\x00b' holds a NUL character"

@@ -97,6 +97,7 @@ def test_set_reaches_into_lists(write: Write) -> None:
         ("steps.a.with.width=[", "--set steps.a.with.width=[  steps.a.with.width  "),
         ("matrix.w[3]=1", "the list `matrix.w` has 2 elements"),
         ("steps.a.with.pretrained={id: AIzaSyA1234567890abcdefghijklmnopqrstuv}", "a secret as a value"),
+        ("steps.a.with.pretrained={id: 'https://AIzaUser@example.org/m'}", "a secret as a value"),
         ("vars.typo=1", "--set vars.typo=1  vars.typo  nothing reads `${vars.typo}`"),
     ],
 )

@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from runner.contract import Struct, doc
-from runner.errors import UsageError
-from runner.recipe import describe, schemas, write_schemas
+from runner.recipe import schemas, write_schemas
 from runner.recipe.explain import validator
 from runner.recipe.language import Document
 from runner.recipe.problems import Findings
 from runner.recipe.reader import read
-from runner.recipe.schema import explain_text, text_of
+from runner.recipe.schema import text_of
 from runner.recipe.shape import shape
 from tests.recipe import toys
 from tests.recipe.texts import WHOLE
@@ -198,48 +197,3 @@ def test_defaults_are_what_the_types_accept(cls: type[msgspec.Struct]) -> None:
         default = shape(cls)["$defs"][cls.__name__]["properties"][field.encode_name].get("default", msgspec.UNSET)
         if default is not msgspec.UNSET:
             msgspec.convert(default, field.type)
-
-
-def test_describe(toy_kinds: None) -> None:
-    about = describe("tune")
-    assert (about["kind"], about["summary"], about["version"]) == ("tune", "The toy kind tune.", 1)
-    assert [port["name"] for port in about["ports"]] == ["model", "examples"]
-    assert [describe(kind)["output"] for kind in ("tune", "read", "parts")] == [
-        "model (adapter)", "documents", "depends on the parameters",
-    ]  # fmt: skip
-    assert "\ngives\n  model (adapter)\nwith\n" in explain_text(about)
-    method = about["params"][0]
-    assert method["default"] == {"kind": "lora", "target_modules": ["q_proj"]}
-    assert [(row["name"], row.get("when")) for row in method["params"]] == [
-        ("kind", None),
-        ("r", "kind: lora"),
-        ("lora_alpha", "kind: lora"),
-        ("target_modules", "kind: lora"),
-        ("r", "kind: qlora"),
-        ("quant_type", "kind: qlora"),
-    ]
-    assert describe("tune.method.r")["when"] == ["kind: lora", "kind: qlora"]
-    assert describe("cut.size") == {
-        "name": "size", "type": "a whole number, at least 1", "required": True, "description": "length of a chunk", "unit": "characters",
-    }  # fmt: skip
-    assert describe("tune.api_key_env")["default"] == "KEY"
-    assert "size: a whole number, at least 1 [characters], required" in explain_text(describe("cut"))
-    assert explain_text(describe("cut.overlap")).splitlines() == [
-        "overlap: a whole number, at least 0 [characters] = 0",
-        "  characters shared with the next chunk",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("topic", "message"),
-    [
-        ("tnue", "there is no step kind `tnue`\n  did you mean `tune`?"),
-        ("tune.methd", "`tune` has no parameter `methd`\n  did you mean `method`?"),
-        ("tune.seed.q", "`tune.seed` has no parameter `q`\n  it is no map"),
-        ("tune.method.q", "`tune.method` has no parameter `q`\n  one of kind, r, lora_alpha, target_modules, quant_type"),
-    ],
-)
-def test_describe_nothing(topic: str, message: str, toy_kinds: None) -> None:
-    with pytest.raises(UsageError) as caught:
-        describe(topic)
-    assert str(caught.value) == message

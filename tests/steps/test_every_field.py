@@ -37,7 +37,7 @@ def nested_structs(type_: Any) -> Iterator[msgspec.inspect.StructType]:
 
 @pytest.mark.parametrize("name", sorted(KINDS))
 def test_every_field_is_proved_to_be_used(name: str) -> None:
-    tests = importlib.import_module(f"tests.steps.test_{name}")
+    tests = importlib.import_module(f"tests.steps.test_{name.replace('-', '_')}")
     fields = set(field_paths(msgspec.inspect.type_info(kind(name).params)))
     assert fields - tests.PROVED == set(), f"{name} accepts keys that no test proves to be used"
     assert tests.PROVED - fields == set(), f"tests of {name} prove keys that it does not have"
