@@ -4,7 +4,7 @@
 Without ``--peers`` the peers are installed from PyPI into a throw-away environment. Both read and cut the same files into chunks of
 1000 characters with 150 of overlap, in one process on one core, taking turns; times leave out the start of Python and imports, and
 the best of the rounds is compared. Reading order is the share of hand-marked sentences over ends of columns and pages, and of pairs
-of places, that come out in order (tests/documents/reading_order.json); white space, hyphens and ligatures count for nothing.
+of places, that come out in order (tests/documents/pdf/reading_order.json); white space, hyphens and ligatures count for nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-MARKED = ROOT / "tests" / "documents" / "reading_order.json"
+MARKED = ROOT / "tests" / "documents" / "pdf" / "reading_order.json"
 
 #: Each contender is a program that reads paths, one a line, and answers each round with {seconds, chunks, texts}.
 OWN = """
