@@ -57,7 +57,7 @@ def _modelfile(model: Model, settings: Mapping[str, Any]) -> str | None:
 
 
 def _card(origin: Origin, settings: Mapping[str, Any], report: Mapping[str, Any], example: str | None, *, ollama: bool, index: bool) -> str:
-    named = origin.base or "a model of this recipe's own"
+    named = origin.base or "A model of this recipe's own"
     tuned = f", fine-tuned with {_adapter(origin.adapter)} that is merged into it" if origin.adapter else ""
     quantization = report["quantization"]
     sections = [
