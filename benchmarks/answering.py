@@ -105,9 +105,8 @@ def compare(model: Path, options: argparse.Namespace) -> None:
     ):
         print(f"{name}: {tokens} tokens in {seconds:.1f} s ({busy:.1f} s of CPU), {tokens / seconds:.1f} a second")
     # Tokens a second are compared, for the peer goes on past the limit until a broken character is whole.
-    print(
-        f"ratio {our_tokens / our_time / (their_tokens / their_time):.2f} (of CPU time {our_tokens / our_cpu / (their_tokens / their_cpu):.2f})"
-    )
+    wall, busy = our_tokens / our_time * their_time / their_tokens, our_tokens / our_cpu * their_cpu / their_tokens
+    print(f"ratio {wall:.2f} (of CPU time {busy:.2f})")
     same = [ours[n].text == theirs[n]["choices"][0]["text"].strip() for n in range(len(prompts))]
     print(f"{sum(same)} of {len(same)} answers are the same to the last token")
 
