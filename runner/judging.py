@@ -10,26 +10,20 @@ The verdicts are put into the rows of the arms, where the metrics ``judge``, ``w
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from runner.evaluation.arms import Aligned, Arm, Axes, label
 from runner.teachers.interface import Request
+from runner.teachers.prompting import Prompt, mark
 from runner.teachers.tasks import Compare, Grade, Preference, Score
 
 if TYPE_CHECKING:
     from runner.teachers.calls import Caller, Outcome
 
 Row = Mapping[str, Any]
-
-
-class Renders(Protocol):
-    """A prompt template (``runner.prompts.Template``)."""
-
-    def render(self, **variables: Any) -> str: ...
 
 
 @dataclass
@@ -61,7 +55,7 @@ class Verdicts:
 def by_rubric(
     aligned: Aligned,
     caller: Caller,
-    template: Renders,
+    template: Prompt,
     verdicts: Verdicts,
     *,
     attempts: int = 2,
@@ -75,7 +69,7 @@ def by_rubric(
     def request(arm: Arm, row: Row) -> Request:
         passages = [passage["text"] for passage in row.get("retrieved") or () if "text" in passage]
         shown = {"question": row["question"], "answer": row["answer"], "reference": row["reference"]}
-        prompt = template.render(**shown, passages=passages, mark=_mark([*shown.values(), *passages]))
+        prompt = template.render(**shown, passages=passages, mark=mark(*shown.values(), *passages))
         return Request(_name(arm, row), prompt, Grade(row["question"], row["answer"], row["reference"] or "\n\n".join(passages)))
 
     places = [(arm, row) for arm in aligned.arms for row in arm.rows]
@@ -95,7 +89,7 @@ def by_rubric(
 def by_comparison(
     aligned: Aligned,
     caller: Caller,
-    template: Renders,
+    template: Prompt,
     verdicts: Verdicts,
     *,
     opponent: Axes | None,
@@ -121,7 +115,7 @@ def by_comparison(
             for number, (first, second) in enumerate(((row["answer"], other), (other, row["answer"])), 1):
                 reference = "" if rival is None else row["reference"]
                 shown = {"question": row["question"], "first": first, "second": second, "reference": reference}
-                prompt = template.render(**shown, mark=_mark(shown.values()))
+                prompt = template.render(**shown, mark=mark(*shown.values()))
                 yield Request(f"{_name(arm, row)}, order {number}", prompt, Compare(row["question"], first, second, reference))
 
     outcomes, said = caller.ask_all(requests(), attempts=attempts), 0
@@ -162,8 +156,3 @@ def _with(aligned: Aligned, found: Sequence[Mapping[str, Any]]) -> Aligned:
 
 def _name(arm: Arm, row: Row) -> str:
     return f"{label(arm.axes)}: {row['id']}"
-
-
-def _mark(texts: Iterable[str]) -> str:
-    """What no text between the marks can know."""
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]

@@ -8,7 +8,7 @@ from typing import Any
 from runner.teachers.calls import Caller
 from runner.teachers.decoding import Rejected
 from runner.teachers.interface import Request
-from runner.teachers.synthesis.pairs import Prompt, mark
+from runner.teachers.prompting import Prompt, mark
 from runner.teachers.tasks import Grade, Score
 
 

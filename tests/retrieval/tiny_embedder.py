@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 WORDS = ["the", "a", "cat", "dog", "sat", "ran", "on", "mat", "home", "fast", "slow", "big", "small", "house", "tree", "bird", "sang", "of"]
 
 
-def save(folder: Path, seed: int = 0, prompts: dict[str, str] | None = None) -> Path:
-    import torch
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-    from transformers import BertConfig, BertModel, BertTokenizerFast
+def _config(vocabulary: list[str], **more: Any) -> Any:
+    from transformers import BertConfig
 
-    plain = folder.with_name(folder.name + "-plain")
-    plain.mkdir(parents=True)
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ":", ".", "query", "passage", *WORDS]
-    (plain / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-    torch.manual_seed(seed)
-    config = BertConfig(
+    return BertConfig(
         vocab_size=len(vocabulary),
         hidden_size=16,
         num_hidden_layers=1,
         num_attention_heads=2,
         intermediate_size=32,
         max_position_embeddings=64,
+        **more,
     )
+
+
+def save(folder: Path, seed: int = 0, prompts: dict[str, str] | None = None) -> Path:
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    from transformers import BertModel, BertTokenizerFast
+
+    plain = folder.with_name(folder.name + "-plain")
+    plain.mkdir(parents=True)
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ":", ".", "query", "passage", *WORDS]
+    (plain / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    torch.manual_seed(seed)
+    config = _config(vocabulary)
     BertModel(config).eval().save_pretrained(plain)
     BertTokenizerFast(str(plain / "vocab.txt"), model_max_length=32).save_pretrained(plain)
     words = Transformer(str(plain), max_seq_length=32)
@@ -40,21 +48,13 @@ def save_colbert(folder: Path, seed: int = 0) -> Path:
 
     import torch
     from safetensors.torch import save_file
-    from transformers import BertConfig, BertModel, BertTokenizerFast
+    from transformers import BertModel, BertTokenizerFast
 
     folder.mkdir(parents=True)
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[unused0]", "[unused1]", ":", ".", ",", "query", *WORDS]
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
     torch.manual_seed(seed)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=64,
-        architectures=["HF_ColBERT"],
-    )
+    config = _config(vocabulary, architectures=["HF_ColBERT"])
     weights = {f"bert.{name}": tensor.contiguous() for name, tensor in BertModel(config).state_dict().items()}
     weights["linear.weight"] = torch.randn(8, 16)
     save_file(weights, str(folder / "model.safetensors"), metadata={"format": "pt"})

@@ -13,11 +13,11 @@ from runner.errors import InputError, StepError
 from runner.steps import curate
 from runner.teachers.settings import Calls
 from tests.steps.local_context import LocalContext, artifact
+from tests.steps.passed_settings import passed, reaches_its_provider
 from tests.teachers.gemini_server import Answer, error, gemini, says
 
 ROOT = Path(__file__).resolve().parents[2]
 GEMINI = {"provider": "google-generativeai", "model": "gemini-3.6-flash"}
-OPENAI = {"provider": "openai", "model": "m"}
 LOCAL = {"provider": "local", "path": "m.gguf"}
 PROMPT = "prompts/curate/grade.j2"
 GRADED = {"teacher": {"provider": "extractive"}, "prompt": PROMPT}
@@ -111,15 +111,7 @@ ASKED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "quality.teacher.top_p": ({}, {"teacher": {**GEMINI, "top_p": 0.5}}),
     "quality.teacher.max_output_tokens": ({}, {"teacher": {**GEMINI, "max_output_tokens": 99}}),
 }
-#: Settings that reach their provider as they are: what it does with them is proved by its own tests in tests/teachers.
-PASSED: dict[str, tuple[dict[str, Any], Any]] = {
-    "quality.teacher.seed": (OPENAI, 7),
-    "quality.teacher.response_format": (OPENAI, "json_object"),
-    "quality.teacher.path": (LOCAL, "other.gguf"),
-    "quality.teacher.id": ({"provider": "local"}, "org/model"),
-    "quality.teacher.revision": ({"provider": "local", "id": "org/model"}, "0" * 40),
-    "quality.teacher.context_window": (LOCAL, 512),
-}
+PASSED = passed("quality.teacher")
 PROVED: set[str] = set(CASES) | set(ASKED) | set(PASSED)
 
 
@@ -161,21 +153,10 @@ def test_every_setting_of_quality_changes_calls_or_outcome(tmp_path: Path, field
 
 @pytest.mark.parametrize("field", PASSED)
 def test_a_setting_reaches_its_provider(tmp_path: Path, field: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[dict[str, Any]] = []
-
-    def capture(provider: str, connection: Any, **settings: Any) -> Any:
-        opened.append(settings)
-        raise StepError("opened")
-
-    monkeypatch.setattr("runner.teachers.providers.open_teacher", capture)
-    teacher, value = PASSED[field]
-    name = field.rsplit(".", 1)[-1]
     with gemini(grade) as server:
-        for each in (teacher, {**teacher, name: value}):
-            with pytest.raises(StepError, match="opened"):
-                run(tmp_path, quality={"teacher": each, "prompt": PROMPT}, server=server)
-    assert str(opened[1][name]).endswith(str(value))
-    assert opened[1] != opened[0]
+        reaches_its_provider(
+            field, lambda teacher: run(tmp_path, quality={"teacher": teacher, "prompt": PROMPT}, server=server), monkeypatch
+        )
 
 
 ALL = {

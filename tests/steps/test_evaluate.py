@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from runner.steps import kind
 from runner.teachers.settings import Calls
 from tests.evaluation.test_scoring import BASE, TUNED, rows
 from tests.steps.local_context import LocalContext, artifact
+from tests.steps.passed_settings import passed, reaches_its_provider
 from tests.teachers.gemini_server import Answer, gemini, says
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,7 +24,6 @@ KIND = kind("evaluate")
 PARAMS: dict[str, Any] = {"metrics": ["rouge", "exact_match", "held_out_loss"], "baseline": {"system": "base"}}
 
 GEMINI = {"provider": "google-generativeai", "model": "gemini-3.6-flash"}
-OPENAI = {"provider": "openai", "model": "m"}
 LOCAL = {"provider": "local", "path": "m.gguf"}
 EXTRACTIVE = {"provider": "extractive"}
 RUBRIC, COMPARISON = "prompts/judge/rubric.j2", "prompts/judge/compare.j2"
@@ -77,15 +78,7 @@ ASKED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "judge.teacher.top_p": (JUDGED, {"teacher": {**GEMINI, "top_p": 0.5}}),
     "judge.teacher.max_output_tokens": (JUDGED, {"teacher": {**GEMINI, "max_output_tokens": 99}}),
 }
-#: Settings that reach their provider as they are: what it does with them is proved by its own tests in tests/teachers.
-PASSED: dict[str, tuple[dict[str, Any], Any]] = {
-    "judge.teacher.seed": (OPENAI, 7),
-    "judge.teacher.response_format": (OPENAI, "json_object"),
-    "judge.teacher.path": (LOCAL, "other.gguf"),
-    "judge.teacher.id": ({"provider": "local"}, "org/model"),
-    "judge.teacher.revision": ({"provider": "local", "id": "org/model"}, "0" * 40),
-    "judge.teacher.context_window": (LOCAL, 512),
-}
+PASSED = passed("judge.teacher")
 EMBEDDER = {"model": "org/embedder"}
 #: Settings of the embedder: (settings, what reaches the library).
 EMBEDDED: dict[str, tuple[dict[str, Any], tuple[Any, ...]]] = {
@@ -177,20 +170,10 @@ def test_every_setting_of_the_judge_changes_calls_or_outcome(field: str, run: An
 
 @pytest.mark.parametrize("field", PASSED)
 def test_a_setting_reaches_its_provider(field: str, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[dict[str, Any]] = []
-
-    def capture(provider: str, connection: Any, **settings: Any) -> Any:
-        opened.append(settings)
-        raise StepError("opened")
-
-    monkeypatch.setattr("runner.teachers.providers.open_teacher", capture)
-    teacher, value = PASSED[field]
-    name = field.rsplit(".", 1)[-1]
-    for number, each in enumerate((teacher, {**teacher, name: value})):
-        with pytest.raises(StepError, match="opened"):
-            run({**PARAMS, **JUDGED, "judge": {"teacher": each, "rubric": RUBRIC}}, str(number))
-    assert str(opened[1][name]).endswith(str(value))
-    assert opened[1] != opened[0]
+    number = count()
+    reaches_its_provider(
+        field, lambda teacher: run({**PARAMS, **JUDGED, "judge": {"teacher": teacher, "rubric": RUBRIC}}, str(next(number))), monkeypatch
+    )
 
 
 @pytest.mark.parametrize("field", EMBEDDED)

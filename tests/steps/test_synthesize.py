@@ -17,6 +17,7 @@ from runner.steps import kind, synthesize
 from runner.steps.synthesize import Params, Resources
 from tests.steps import writing
 from tests.steps.local_context import LocalContext
+from tests.steps.passed_settings import passed, reaches_its_provider
 from tests.steps.writing import (
     GEMINI,
     HOPS,
@@ -150,8 +151,6 @@ def run_bytes(tmp_path: Path, index: Artifact, name: str, wanted: Params) -> tup
 
 
 RETRIEVE = {"mode": "retrieve-then-answer", "max_rejected": 1}
-OPENAI = {"provider": "openai", "model": "m"}
-LOCAL = {"provider": "local", "path": "m.gguf"}
 #: field -> (parameters, the same with that field changed)
 CASES: dict[str, tuple[Callable[[], Params], Callable[[], Params]]] = {
     "mode": (lambda: params("per-chunk"), lambda: params("whole-document")),
@@ -189,15 +188,7 @@ CASES |= {
     )
     for name in TYPES
 }
-#: Settings that reach their provider as they are: what it does with them is proved by its own tests in tests/teachers.
-PASSED: dict[str, tuple[dict[str, Any], Any]] = {
-    "teacher.seed": (OPENAI, 7),
-    "teacher.response_format": (OPENAI, "json_object"),
-    "teacher.path": (LOCAL, "other.gguf"),
-    "teacher.id": ({"provider": "local"}, "org/model"),
-    "teacher.revision": ({"provider": "local", "id": "org/model"}, "0" * 40),
-    "teacher.context_window": (LOCAL, 512),
-}
+PASSED = passed("teacher")
 PROVED: set[str] = set(CASES) | set(PASSED)
 
 
@@ -217,20 +208,7 @@ def test_a_changed_parameter_changes_a_call_or_the_output(
 
 @pytest.mark.parametrize("field", PASSED)
 def test_a_setting_reaches_its_provider(tmp_path: Path, field: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[tuple[str, dict[str, Any]]] = []
-
-    def capture(provider: str, connection: Any, **settings: Any) -> Any:
-        opened.append((provider, settings))
-        raise StepError("opened")
-
-    monkeypatch.setattr("runner.teachers.providers.open_teacher", capture)
-    teacher, value = PASSED[field]
-    name = field.removeprefix("teacher.")
-    for each in (teacher, {**teacher, name: value}):
-        with pytest.raises(StepError, match="opened"):
-            make(tmp_path, params(teacher=each), api_key_env="OTHER")
-    assert str(opened[1][1][name]).endswith(str(value))
-    assert opened[1][1] != opened[0][1]
+    reaches_its_provider(field, lambda teacher: make(tmp_path, params(teacher=teacher), api_key_env="OTHER"), monkeypatch)
 
 
 def test_the_teacher_counts(tmp_path: Path, index: Artifact) -> None:

@@ -18,8 +18,9 @@ from typing import Any
 from runner.teachers.calls import Caller, Outcome
 from runner.teachers.decoding import Rejected
 from runner.teachers.interface import Request
+from runner.teachers.prompting import Prompt
 from runner.teachers.synthesis.intake import Intake
-from runner.teachers.synthesis.pairs import Prompt, Writer, answer_request, multi_hop_request, pair_request, question_request
+from runner.teachers.synthesis.pairs import Writer, answer_request, multi_hop_request, pair_request, question_request
 from runner.teachers.synthesis.partners import Near, partners
 from runner.teachers.synthesis.planning import Plan, Turns, apportion
 from runner.teachers.synthesis.texts import Row, Texts, Unit

@@ -8,22 +8,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from runner.teachers.calls import Outcome
 from runner.teachers.decoding import Rejected
 from runner.teachers.interface import Request, Teacher
+from runner.teachers.prompting import Prompt, mark
 from runner.teachers.synthesis.texts import Row, Unit
 from runner.teachers.tasks import MULTI_HOP, Answer, AnswerFrom, Pair, Question, WriteMultiHop, WritePairs, WriteQuestions
 
 #: A row of ``examples.jsonl`` or None, and a row of ``rejected.jsonl`` or None.
 Result = tuple[Row | None, Row | None]
-
-
-class Prompt(Protocol):
-    """A template: :class:`runner.contract.Template` is one."""
-
-    def render(self, **variables: Any) -> str: ...
 
 
 def pair_request(unit: Unit, types: Sequence[str], prompt: Prompt, asked: Sequence[str] = (), sample: int = 0) -> Request:
@@ -54,11 +49,6 @@ def answer_request(
     texts = tuple(row["text"] for row in passages)
     rendered = prompt.render(question=asked.question, passages=seen, mark=_mark_of(seen))
     return Request(f"{unit.id} question {number}", rendered, AnswerFrom(asked.question, texts), sample)
-
-
-def mark(*texts: str) -> str:
-    """A word that tells where texts begin and end inside a prompt, made of all of them so that none can hold it but by chance."""
-    return hashlib.sha256("\n".join(texts).encode(errors="surrogatepass")).hexdigest()[:12]
 
 
 def _mark_of(passages: Sequence[Mapping[str, Any]], asked: Sequence[str] = ()) -> str:

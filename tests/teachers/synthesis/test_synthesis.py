@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from runner.errors import StepError
 from runner.teachers import QUESTION_TYPES, Connection, open_teacher
 from runner.teachers.models import other_versions
+from runner.teachers.prompting import mark
 from runner.teachers.synthesis.intake import Intake
-from runner.teachers.synthesis.pairs import mark
 from runner.teachers.synthesis.partners import RareTerms, partners
 from runner.teachers.synthesis.planning import Plan, Turns, apportion
 from runner.teachers.synthesis.texts import Texts, Unit
