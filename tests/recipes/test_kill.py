@@ -87,15 +87,20 @@ def done(run: Path) -> set[str]:
     return {event["instance"] for event in events(run) if event["event"] == "finished" and event["state"] == "done"}
 
 
+def found(run: Path) -> set[str]:
+    """The instances that a run had already. A kill between the commit of one and the event that tells leaves it to the next run."""
+    return {name for event in events(run) if event["event"] == "planned" for name, state in event["states"].items() if state == "hit"}
+
+
 def begun(run: Path) -> dict[str, float]:
     """The instances that a run has worked on, with the part of each that was done when it was first more than nothing."""
-    found: dict[str, float] = {}
+    parts: dict[str, float] = {}
     for event in events(run):
         if event["event"] == "started":
-            found[event["instance"]] = 0.0
-        elif event["event"] == "progress" and not found.get(event["instance"]) and event["total"]:
-            found[event["instance"]] = event["done"] / event["total"]
-    return found
+            parts[event["instance"]] = 0.0
+        elif event["event"] == "progress" and not parts.get(event["instance"]) and event["total"]:
+            parts[event["instance"]] = event["done"] / event["total"]
+    return parts
 
 
 def committed(store: Path) -> dict[str, tuple[int, int]]:
@@ -156,6 +161,8 @@ def test_ten_kills_change_nothing(tmp_path: Path) -> None:
     finished: set[str] = set()
     resumed: dict[str, float] = {}
     for run in runs(disturbed):
+        assert found(run) <= finished | resumed.keys(), "a run found what no run had begun"
+        finished |= found(run)
         assert not finished & begun(run).keys(), "a finished step was begun again"
         finished |= done(run)
         resumed |= begun(run)
