@@ -25,6 +25,9 @@ from numpy.typing import NDArray
 from runner.errors import StepError
 from runner.gguf.llama import listening, thread_count
 
+#: Tensor name -> float32 of shape (columns,): the mean square of what each column is multiplied with.
+Importances = Mapping[str, NDArray[np.float32]]
+
 #: Name -> llama.cpp's file type.
 FILE_TYPES: Mapping[str, int] = {
     "Q4_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_0,
@@ -68,10 +71,15 @@ class Plan:
     fallbacks: tuple[Fallback, ...]
 
 
-def plan(header: Path, file_type: str, *, pure: bool = False) -> Plan:
-    """What llama.cpp would do with the model whose header lies in ``header`` (hyper-parameters and tensor shapes, F32)."""
+def plan(header: Path, file_type: str, *, pure: bool = False, importance: Importances | None = None) -> Plan:
+    """What llama.cpp would do with the model whose header lies in ``header`` (hyper-parameters and tensor shapes, F32).
+
+    ``importance`` takes part: llama.cpp gives some tensors other types where there is a matrix.
+    """
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype, params.pure, params.dry_run, params.nthread = FILE_TYPES[file_type], pure, True, 1
+    if importance:
+        params.imatrix = imatrix(importance)
     unused = os.fsencode(header.with_suffix(".none"))
     with listening() as log:
         failed = llama_cpp.llama_model_quantize(os.fsencode(header), unused, ctypes.byref(params))
@@ -85,25 +93,41 @@ def plan(header: Path, file_type: str, *, pure: bool = False) -> Plan:
     return Plan(types, fallbacks)
 
 
+def imatrix(importance: Importances) -> Any:
+    """The importances as ``llama_model_quantize_params`` wants them: an array that an entry without a name ends."""
+    entries = [llama_cpp.llama_model_imatrix_data(name.encode(), _floats(values), values.size) for name, values in importance.items()]
+    return (llama_cpp.llama_model_imatrix_data * (len(entries) + 1))(*entries)
+
+
+def _floats(values: NDArray[np.float32]) -> Any:
+    return values.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+
+
 def stored_bytes(shape: tuple[int, ...], kind: gguf.GGMLQuantizationType) -> int:
     """Bytes of a tensor of that shape in that type."""
     block, size = gguf.GGML_QUANT_SIZES[kind]
     return int(np.prod(shape)) // block * size
 
 
-def converted(values: NDArray[np.float32], kind: gguf.GGMLQuantizationType, threads: int = 0) -> NDArray[np.uint8]:
-    """The values in the type ``kind``, as bytes. Rows are converted by ``threads`` threads (0: all cores); the result is the same."""
+def converted(
+    values: NDArray[np.float32], kind: gguf.GGMLQuantizationType, threads: int = 0, importance: NDArray[np.float32] | None = None
+) -> NDArray[np.uint8]:
+    """The values (rows, columns) in the type ``kind``, as bytes, ``importance`` (columns,) saying how much each column's error counts.
+
+    Rows are converted by ``threads`` threads (0: all cores); the result is the same.
+    """
     values = np.ascontiguousarray(values, np.float32)
     if kind is gguf.GGMLQuantizationType.F32:
         return values.reshape(-1).view(np.uint8)
     columns = values.shape[-1]
     rows = values.size // columns
     result = np.empty(stored_bytes(values.shape, kind), np.uint8)
-    source, target = values.ctypes.data_as(ctypes.POINTER(ctypes.c_float)), result.ctypes.data_as(ctypes.c_void_p)
+    source, target = _floats(values), result.ctypes.data_as(ctypes.c_void_p)
+    weights = None if importance is None else _floats(importance)
     step = max(1, _BLOCK // columns)
 
     def convert(row: int) -> None:
-        _library().ggml_quantize_chunk(int(kind), source, target, row * columns, min(step, rows - row), columns, None)
+        _library().ggml_quantize_chunk(int(kind), source, target, row * columns, min(step, rows - row), columns, weights)
 
     with ThreadPoolExecutor(thread_count(threads)) as pool:
         list(pool.map(convert, range(0, rows, step)))

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import random
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from runner.contract import MAIN, Context, Inputs, Output, Port, PromptUse, Struct, doc
+import msgspec
+
+from runner.contract import MAIN, Context, Fault, Inputs, Output, Port, PromptUse, Struct, Upstream, doc
+
+if TYPE_CHECKING:
+    from runner.gguf.importance import Importance
 
 VERSION = 2
 PORTS = (
     Port("model", "model", forms=("full", "adapter")),
     Port("index", "index", required=False),
+    Port("calibration", "examples", required=False, about="what the quantisation is calibrated on; not a part that is asked"),
 )
 PRELOAD = ("runner.training.preload", "gguf", "llama_cpp")
+
+
+class Calibration(Struct):
+    count: Annotated[Annotated[int, msgspec.Meta(ge=1)] | None, doc("examples of the sample, drawn by seed; null: all")] = 256
+    max_length: Annotated[int, doc("longer conversations are cut at the end", unit="tokens", ge=8)] = 512
+    dtype: Annotated[Literal["float32", "bfloat16", "float16"], doc("type that the model is held in while it is measured")] = "float32"
+    seed: Annotated[int, doc("draws the sample", ge=0)] = 42
 
 
 class Params(Struct):
@@ -26,6 +40,10 @@ class Params(Struct):
     allow_fallback: Annotated[
         bool, doc("accept other types for tensors whose rows the quantisation's blocks do not divide; without it they fail the step")
     ] = False
+    calibration: Annotated[
+        Calibration | None,
+        doc("measure on examples which columns of weights matter (llama.cpp's importance matrix), and round those with more care"),
+    ] = None
     prompt: Annotated[str, doc("prompt file that the inference script renders; variables: question, passages", min_length=1)] = (
         "prompts/answer.j2"
     )
@@ -39,6 +57,20 @@ def outputs(params: Params) -> Mapping[str, Output]:
 
 def prompts(params: Params) -> Iterable[PromptUse]:
     yield PromptUse("prompt", params.prompt, frozenset({"question", "passages"}))
+
+
+#: Types that are rounded value by value, so that a matrix changes nothing.
+_UNWEIGHED = ("Q8_0", "F16", "BF16", "F32")
+
+
+def check(params: Params, upstream: Mapping[str, Sequence[Upstream]]) -> Iterable[Fault]:
+    bound = bool(upstream.get("calibration"))
+    if params.calibration is not None and not bound:
+        yield Fault("calibration", "no examples are bound", "from: {calibration: STEP}, or calibration: null")
+    if bound and params.calibration is None:
+        yield Fault("calibration", "examples are bound, and nothing is calibrated", "calibration: {}, or no `calibration` in `from`")
+    if params.calibration is not None and params.quantization in _UNWEIGHED:
+        yield Fault("calibration", f"{params.quantization} does not weigh columns", "a type of 4, 5 or 6 bits, or no calibration")
 
 
 def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
@@ -61,6 +93,7 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     info = describe(model.path, resolve)
     base = describe(info.base, resolve) if info.base is not None else info
+    importance = _calibrated(params, inputs, ctx, prompt) if params.calibration else None
     report = export(
         base.weights,
         folder / "model.gguf",
@@ -69,6 +102,8 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
         quantization=params.quantization,
         pure=params.pure,
         allow_fallback=params.allow_fallback,
+        importance=importance,
+        calibrated_on=f"examples {inputs['calibration'].digest[:16]}" if importance else "",
         threads=ctx.resources.threads,
         progress=progress,
     )
@@ -96,3 +131,39 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
         ctx.warn(f"another type than {params.quantization} gives: {fallback}")
     ctx.fact("file_bytes", report.file_bytes, "bytes")
     ctx.fact("bits_per_weight", report.bits_per_weight, "bits")
+    if importance:
+        ctx.fact("calibration_examples", importance.texts)
+        ctx.fact("calibration_tokens", importance.tokens, "tokens")
+
+
+def _calibrated(params: Params, inputs: Inputs, ctx: Context, prompt: Any) -> Importance:
+    """The importance matrix of the model as it is exported, over a sample of the calibration examples in their chat template."""
+    from runner.gguf.importance import measure
+    from runner.training import conversation, device_of, load
+    from runner.training.rows import read_examples
+
+    def resolve(ref: str) -> Path:
+        return ctx.artifact(ref).path
+
+    def progress(done: int, total: int) -> None:
+        ctx.progress(done, total, "calibration tokens")
+        ctx.check_cancelled()
+
+    settings = params.calibration
+    assert settings is not None
+    examples = list(read_examples(inputs["calibration"].path))
+    if settings.count is not None and settings.count < len(examples):
+        drawn = random.Random(settings.seed).sample(range(len(examples)), settings.count)
+        examples = [examples[index] for index in sorted(drawn)]
+    elif settings.count is not None and settings.count > len(examples):
+        ctx.warn(f"calibrated on all {len(examples)} examples, fewer than calibration.count {settings.count}")
+    loaded = load(inputs["model"].path, resolve, device=device_of(ctx.resources.device), dtype=settings.dtype, as_trained=False)
+    model = loaded.model.merge_and_unload() if hasattr(loaded.model, "merge_and_unload") else loaded.model
+    texts = [
+        loaded.tokenizer.apply_chat_template(
+            conversation(prompt.render(question=example["question"], passages=[]), loaded.system_prompt, example["answer"]),
+            return_dict=True,
+        )["input_ids"][: settings.max_length]
+        for example in examples
+    ]
+    return measure(model, texts, journal=ctx.journal / "importance.npz", progress=progress)

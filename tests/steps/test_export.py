@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import gguf
 import msgspec
+import numpy as np
 import pytest
 
-from runner.contract import Output, Resources
+from runner.contract import Output, Resources, Upstream
 from runner.errors import StepError
 from runner.gguf.llama import Model
 from runner.steps import export
@@ -38,10 +40,15 @@ class World:
         tiny.adapter(root / "adapter", root / "full")
         tiny.model(root / "narrow", intermediate_size=320)
         index(root / "index")
+        (root / "examples").mkdir()
+        rows = [{"id": str(number), "question": f"Why {number}?", "answer": text} for number, text in enumerate(tiny.TEXTS)]
+        (root / "examples" / "examples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
-    def inputs(self, model: str = "adapter", *, searched: bool = False) -> dict[str, Any]:
+    def inputs(self, model: str = "adapter", *, searched: bool = False, calibrated: bool = False) -> dict[str, Any]:
         inputs = {"model": artifact(self.root / model, Output("model", "adapter" if model == "adapter" else "full"))}
-        return inputs | ({"index": artifact(self.root / "index", Output("index"))} if searched else {})
+        others = {"index": searched, "examples": calibrated}
+        ports = {"index": "index", "examples": "calibration"}
+        return inputs | {ports[name]: artifact(self.root / name, Output(name)) for name, bound in others.items() if bound}
 
     def run(self, folder: Path, inputs: Mapping[str, Any], **values: Any) -> LocalContext:
         base = artifact(self.root / "full", Output("model", "full"))
@@ -125,6 +132,64 @@ def test_an_allowed_fall_back_is_said(world: World, tmp_path: Path) -> None:
     ]
 
 
+def test_a_calibrated_export_says_on_what_and_keeps_the_matrix(world: World, tmp_path: Path) -> None:
+    context = world.run(tmp_path, world.inputs(calibrated=True), calibration={"count": 3, "max_length": 40})
+    out = tmp_path / "out" / "main"
+    assert (out / "imatrix.gguf").is_file()
+    assert context.facts["calibration_examples"] == 3
+    assert 60 < context.facts["calibration_tokens"] <= 120
+    counted = json.loads((out / "quantization.json").read_text())["calibration"]
+    assert counted == {"texts": 3, "tokens": context.facts["calibration_tokens"], "tensors": 14}
+    world.run(tmp_path / "plain", world.inputs())
+    plain, calibrated = (files(folder / "out" / "main")["model.gguf"] for folder in (tmp_path / "plain", tmp_path))
+    assert plain != calibrated
+
+
+def test_the_model_is_calibrated_as_it_is_exported(world: World, tmp_path: Path) -> None:
+    """On the texts that it is asked with, its adapter merged."""
+    from transformers import AutoTokenizer
+
+    from runner.gguf.importance import measure
+    from runner.prompts import load
+    from tests.gguf.test_importance import opened
+
+    world.run(tmp_path, world.inputs(calibrated=True), calibration={"count": None})
+    tokens = AutoTokenizer.from_pretrained(world.root / "full")
+    prompt = load(world.root, "prompts/answer.j2")
+    texts = []
+    for number, answer in enumerate(tiny.TEXTS):
+        said = ("Answer briefly.", prompt.render(question=f"Why {number}?", passages=[]), answer)
+        turns = [{"role": role, "content": text} for role, text in zip(("system", "user", "assistant"), said, strict=True)]
+        texts.append(tokens.apply_chat_template(turns, return_dict=True)["input_ids"])
+    from peft import PeftModel
+
+    merged = PeftModel.from_pretrained(opened(world.root / "full"), world.root / "adapter").merge_and_unload()
+    expected = measure(merged, texts).sums["model.layers.1.mlp.down_proj.weight"]
+    stored = {tensor.name: tensor.data for tensor in gguf.GGUFReader(tmp_path / "out" / "main" / "imatrix.gguf").tensors}
+    np.testing.assert_allclose(stored["blk.1.ffn_down.weight.in_sum2"][0], expected, rtol=1e-5)
+
+
+def test_fewer_examples_than_asked_for_are_said(world: World, tmp_path: Path) -> None:
+    context = world.run(tmp_path, world.inputs(calibrated=True), calibration={"count": 5})
+    assert context.warnings == ["calibrated on all 4 examples, fewer than calibration.count 5"]
+
+
+@pytest.mark.parametrize(
+    ("params", "bound", "found"),
+    [
+        ({"calibration": {}}, False, "no examples are bound"),
+        ({}, True, "examples are bound, and nothing is calibrated"),
+        ({"calibration": {}, "quantization": "Q8_0"}, True, "Q8_0 does not weigh columns"),
+        ({"calibration": {}}, True, None),
+        ({}, False, None),
+    ],
+)
+def test_calibration_is_bound_and_asked_for_or_neither(params: dict[str, Any], bound: bool, found: str | None) -> None:
+    upstream = {"calibration": [Upstream("splits", "split", None, Output("examples"))]} if bound else {}
+    faults = list(export.check(msgspec.convert(params, export.Params), upstream))
+    assert [(fault.path, fault.found) for fault in faults] == ([("calibration", found)] if found else [])
+
+
 def test_the_prompt_is_declared() -> None:
     (use,) = export.prompts(export.Params())
     assert (use.field, use.file, use.variables) == ("prompt", "prompts/answer.j2", {"question", "passages"})
@@ -139,7 +204,9 @@ CASES: dict[str, tuple[str, Any]] = {
     "top_k": ("full", 5),
     "max_new_tokens": ("full", 7),
 }
-PROVED: set[str] = set(CASES)
+#: Field of the calibration -> the other value.
+CALIBRATION: dict[str, Any] = {"count": 2, "max_length": 30, "dtype": "bfloat16", "seed": 1}
+PROVED: set[str] = {*CASES, *(f"calibration.{field}" for field in CALIBRATION)}
 
 
 @pytest.mark.parametrize("field", CASES)
@@ -154,3 +221,12 @@ def test_every_parameter_changes_the_outcome(field: str, world: World, tmp_path:
         return files(tmp_path / name / "out")
 
     assert outcome("default") != outcome("changed", **{field: value})
+
+
+@pytest.mark.parametrize("field", CALIBRATION)
+def test_every_setting_of_the_calibration_changes_the_outcome(field: str, world: World, tmp_path: Path) -> None:
+    def outcome(name: str, **values: Any) -> bytes:
+        world.run(tmp_path / name, world.inputs("full", calibrated=True), calibration={"count": 3} | values)
+        return (tmp_path / name / "out" / "main" / "imatrix.gguf").read_bytes()
+
+    assert outcome("default") != outcome("changed", **{field: CALIBRATION[field]})
