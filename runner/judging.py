@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from itertools import compress
 from typing import TYPE_CHECKING, Any
 
+from runner.datasets.conversations import told
 from runner.evaluation.arms import Aligned, Arm, Axes, label
 from runner.teachers.interface import Request
 from runner.teachers.prompting import Prompt, mark
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from runner.teachers.calls import Caller, Outcome
 
 Row = Mapping[str, Any]
+_FEW_PAIRS = 10  # with fewer, chance alone may turn most verdicts round
 
 
 @dataclass
@@ -41,6 +43,19 @@ class Verdicts:
     consistent: int = 0
     decided: int = 0
     first: int = 0
+
+    @property
+    def warnings(self) -> list[str]:
+        """What belongs in the report: requests without a verdict, and a judge whose verdicts changed with the order in most pairs."""
+        found = []
+        if self.failed:
+            found.append(f"{self.failed} of {self.asked} requests to the judge got no verdict, and their items no score: {self.failure}")
+        if self.pairs >= _FEW_PAIRS and 2 * self.consistent < self.pairs:
+            found.append(
+                f"the judge gave the same verdict in both orders for only {self.consistent} of {self.pairs} pairs; of {self.decided} "
+                f"verdicts that were no tie, {self.first} went to what stood first: the win rate says more about order than about answers"
+            )
+        return found
 
     def taken(self, outcome: Outcome) -> Any:
         """The verdict of an outcome; None where it was rejected."""
@@ -68,9 +83,9 @@ def by_rubric(
 
     def request(arm: Arm, row: Row) -> Request:
         passages = [passage["text"] for passage in row.get("retrieved") or () if "text" in passage]
-        shown = {"question": row["question"], "answer": row["answer"], "reference": row["reference"]}
+        shown = {"question": told(row), "answer": row["answer"], "reference": row["reference"]}
         prompt = template.render(**shown, passages=passages, mark=mark(*shown.values(), *passages))
-        return Request(_name(arm, row), prompt, Grade(row["question"], row["answer"], row["reference"] or "\n\n".join(passages)))
+        return Request(_name(arm, row), prompt, Grade(shown["question"], row["answer"], row["reference"] or "\n\n".join(passages)))
 
     places = [(arm, row) for arm in aligned.arms for row in arm.rows]
     found: list[dict[str, Any]] = []
@@ -114,9 +129,9 @@ def by_comparison(
         for arm, row, other in compress(places, asked):
             for number, (first, second) in enumerate(((row["answer"], other), (other, row["answer"])), 1):
                 reference = "" if rival is None else row["reference"]
-                shown = {"question": row["question"], "first": first, "second": second, "reference": reference}
+                shown = {"question": told(row), "first": first, "second": second, "reference": reference}
                 prompt = template.render(**shown, mark=mark(*shown.values()))
-                yield Request(f"{_name(arm, row)}, order {number}", prompt, Compare(row["question"], first, second, reference))
+                yield Request(f"{_name(arm, row)}, order {number}", prompt, Compare(shown["question"], first, second, reference))
 
     outcomes, said = caller.ask_all(requests(), attempts=attempts), 0
     found: list[dict[str, Any]] = []

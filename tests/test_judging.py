@@ -132,3 +132,15 @@ def test_the_extractive_teacher_finds_nothing_in_an_empty_answer() -> None:
     caller = Caller(open_teacher("extractive", Connection()))
     aligned = by_rubric(arms((BASE, ["", "rank 32", " "])), caller, load(ROOT, "prompts/judge/rubric.j2"), Verdicts())
     assert [row["judge_score"] for row in aligned.arms[0].rows] == [1, 5, 1]
+
+
+def test_a_judge_sees_the_conversation_that_a_question_ends() -> None:
+    history = [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Hi."}]
+    row = {"id": "q", "question": "Which?", "reference": "rank 16", "history": history}
+    both = align([Arm(axes, [{**row, "answer": said}]) for axes, said in ((BASE, "rank 8"), (TUNED, "rank 16"))])
+    rubric, comparison = Fixed(lambda task: {"score": 1, "reason": ""}), Fixed(lambda task: {"reason": "", "better": "first"})
+    by_rubric(both, Caller(rubric), load(ROOT, "prompts/judge/rubric.j2"), Verdicts())
+    by_comparison(both, Caller(comparison), load(ROOT, "prompts/judge/compare.j2"), Verdicts(), opponent=BASE)
+    asked = [*rubric.requests, *comparison.requests]
+    assert len(asked) == 4
+    assert all("User: Hello?\nAssistant: Hi.\nUser: Which?" in request.prompt for request in asked)

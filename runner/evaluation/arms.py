@@ -13,8 +13,8 @@ from runner.errors import InputError
 
 Axes = Mapping[str, str]
 _KEPT = (
-    "id", "question", "reference", "answers", "answer", "type", "documents", "extra", "source", "sources", "chunks", "retrieved",
-    "reference_loss", "reference_tokens", "prompt_tokens", "answer_tokens",
+    "id", "question", "reference", "answers", "answer", "type", "documents", "extra", "history", "source", "sources", "chunks", "retrieved",
+    "reference_loss", "reference_tokens", "prompt_tokens", "answer_tokens", "summaries",
 )  # fmt: skip
 
 

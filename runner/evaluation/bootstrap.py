@@ -87,12 +87,17 @@ def paired(tables: Sequence[Table], drawn: Sequence[Array], baseline: int, resam
 
 
 def differences(
-    tables: Sequence[Table], drawn: Sequence[Array], steps: Sequence[Sequence[Sequence[tuple[int, int]]]], resampling: Resampling
+    tables: Sequence[Table],
+    drawn: Sequence[Array],
+    steps: Sequence[Sequence[Sequence[tuple[int, int]]]],
+    resampling: Resampling,
+    scale: float = 1.0,
 ) -> list[list[Paired]]:
     """Of each table and each of its steps: second arm minus first, averaged over the step's pairs of arms (one pair or more).
 
     An item's answers are swapped between the arms of all pairs at once, so that the arms of a factorial experiment stay together.
-    With several pairs, ``better``, ``worse`` and ``ties`` go by the mean of an item's gains.
+    With several pairs, ``better``, ``worse`` and ``ties`` go by the mean of an item's gains. A difference of two differences is the
+    mean of one pair and of the other turned round, times the ``scale`` 2.
     """
     asked = [i for i, each in enumerate(steps) if each]
     chosen = [sorted({pair for step in steps[i] for pair in step}) for i in asked]
@@ -106,9 +111,9 @@ def differences(
         for step in steps[i]:
             at = [pairs.index(pair) for pair in step]
             first, second = [a for a, _ in step], [b for _, b in step]
-            difference = float((figures[second] - figures[first]).mean())
-            extreme = int((np.abs(flipped[:, at].mean(axis=1)) >= abs(difference) * (1 - 1e-9) - 1e-12).sum())
-            low, high = _percentiles((drawn[i][:, second] - drawn[i][:, first]).mean(axis=1), resampling.confidence)
+            difference = scale * float((figures[second] - figures[first]).mean())
+            extreme = int((np.abs(scale * flipped[:, at].mean(axis=1)) >= abs(difference) * (1 - 1e-9) - 1e-12).sum())
+            low, high = _percentiles(scale * (drawn[i][:, second] - drawn[i][:, first]).mean(axis=1), resampling.confidence)
             gain = (table.scores[second] - table.scores[first]).mean(axis=0) * (1 if table.higher_is_better else -1)
             better, worse = int((gain > 1e-9).sum()), int((gain < -1e-9).sum())
             p = (1 + extreme) / (1 + resampling.samples)

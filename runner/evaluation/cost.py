@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runner.evaluation.bootstrap import Resampling
 
 
 def tokens(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Mean tokens of prompts and answers; what no row counts is missing."""
+    """Mean tokens that were read and made for an answer, with those of summaries; what no row counts is missing."""
     found = {}
     for name in ("prompt_tokens", "answer_tokens"):
-        counts = [row[name] for row in rows if isinstance(row.get(name), int)]
+        counts = [row[name] + (row.get("summaries") or {}).get(name, 0) for row in rows if isinstance(row.get(name), int)]
         if counts:
             found[name] = round(sum(counts) / len(counts), 3)
     return found
 
 
-def latency(file: Path, items: Sequence[str]) -> dict[str, float]:
-    """Seconds an answer took, from ``provenance/latency.jsonl``: mean, and p50 and p95 by nearest rank. Empty where nothing is known."""
+def latency(file: Path, items: Sequence[str], resampling: Resampling | None = None) -> dict[str, float | int]:
+    """Seconds an answer took, of the rows of ``provenance/latency.jsonl`` whose ids are in ``items``: ``mean`` with its interval ``low``
+    and ``high``, ``p50`` and ``p95`` by nearest rank, and ``n`` of answers. Empty where nothing is known.
+
+    Answers of one batch have the same seconds, their share of its time, and say the same thing once: whole batches are drawn. One
+    batch alone has no interval.
+    """
     wanted, seconds = set(items), []
     try:
         with file.open(encoding="utf-8") as lines:
@@ -29,5 +38,19 @@ def latency(file: Path, items: Sequence[str]) -> dict[str, float]:
         return {}
     if not seconds:
         return {}
-    ranked = {f"p{share}": seconds[max(1, math.ceil(len(seconds) * share / 100)) - 1] for share in (50, 95)}
-    return {"mean": round(sum(seconds) / len(seconds), 6), **ranked}
+    found: dict[str, float | int] = {"mean": round(sum(seconds) / len(seconds), 6), "n": len(seconds)}
+    found |= {f"p{share}": seconds[max(1, math.ceil(len(seconds) * share / 100)) - 1] for share in (50, 95)}
+    batches = Counter(seconds)
+    return found | (_interval(batches, resampling) if len(batches) > 1 else {})
+
+
+def _interval(batches: Mapping[float, int], resampling: Resampling | None) -> dict[str, float]:
+    import numpy as np
+
+    from runner.evaluation.aggregates import weighted_mean
+    from runner.evaluation.bootstrap import Resampling, Table, intervals
+
+    sizes = np.array([list(batches.values())], dtype=np.float64)
+    took = np.array([list(batches)], dtype=np.float64)
+    [([drawn], _)] = intervals([Table(np.stack([took * sizes, sizes], axis=2), took, weighted_mean)], resampling or Resampling())
+    return {"low": round(drawn.low, 6), "high": round(drawn.high, 6)}

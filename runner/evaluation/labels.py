@@ -21,7 +21,7 @@ _RULES: dict[Take, str] = {
     "only": "the only one of {} in the answer, whole words without case",
 }
 
-_NUMBER = re.compile(r"(?<![\w.])[-+−]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?")
+_NUMBER = re.compile(r"(?<![\w.])[-+−]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?")
 _MARKED = re.compile(r"####\s*(.*)")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from runner.evaluation.arms import Aligned, Arm, Axes, align, label
-from runner.evaluation.bootstrap import Paired, Resampling, differences, holm, intervals
+from runner.evaluation.bootstrap import Resampling, intervals
+from runner.evaluation.contrasts import Contrasts
 from runner.evaluation.cost import tokens
-from runner.evaluation.effects import steps
 from runner.evaluation.metrics import METRICS, ItemMetric
+from runner.evaluation.rounding import numbers, rounded
 from runner.evaluation.tables import MetricTable, tables_of
 
 _FEW = 30
@@ -59,7 +62,7 @@ def score(
             **asdict(resampling),
             "interval": "percentile, items drawn with replacement, the same draws for every arm",
             "p": "two-sided, answers of an item swapped between the two arms at random",
-            "p_adjusted": "Holm, over the arms, within each metric; of effects over the effects",
+            "p_adjusted": "Holm, within each metric: over the arms, over the effects, over the interactions",
         },
         "arms": [
             {"axes": axes, "n": len(aligned.items), "values": {}, "tokens": tokens(arm.rows)}
@@ -76,62 +79,15 @@ def score(
     analysed = intervals(counted, resampling)
     for table, (found, _) in zip(tables, analysed, strict=True):
         for position, interval in zip(table.arms, found, strict=True):
-            document["arms"][position]["values"][table.metric.key] = _numbers(asdict(interval))
-    drawn = [figures for _, figures in analysed]
-    document["paired"] = _compared(tables, drawn, base, all_axes, resampling)
-    document["effects"] = _effects(tables, drawn, aligned.arms, baseline, resampling)
+            document["arms"][position]["values"][table.metric.key] = numbers(asdict(interval))
+    contrasts = Contrasts(tables, [figures for _, figures in analysed], aligned.arms, baseline, resampling)
+    document["paired"], document["effects"], document["interactions"] = contrasts.paired(), contrasts.effects(), contrasts.interactions()
     document["breakdowns"] = list(_broken_down(tables, aligned, breakdowns, resampling, warnings))
     warnings += _said(tables, all_axes, base)
+    warnings += _too_few_draws(document, resampling)
     if len(aligned.items) < _FEW:
         warnings.append(f"{len(aligned.items)} items are few: bootstrap intervals are too narrow below about {_FEW}")
     return Scored(document, list(_item_rows(aligned, tables)), warnings)
-
-
-def _compared(
-    tables: Sequence[MetricTable],
-    drawn: Sequence[Any],
-    base: int | None,
-    all_axes: Sequence[dict[str, str]],
-    resampling: Resampling,
-) -> list[dict[str, Any]]:
-    """Every arm against the baseline, by metric, where the two can be compared."""
-    if base is None:
-        return []
-    others: list[list[int]] = []
-    for table in tables:
-        others.append([arm for arm in table.arms if arm != base and base in table.arms and table.comparable(base, arm)])
-    pairs = [[[(_row(table, base), _row(table, arm))] for arm in found] for table, found in zip(tables, others, strict=True)]
-    rows = []
-    for table, found, results in zip(
-        tables, others, differences([table.counted for table in tables], drawn, pairs, resampling), strict=True
-    ):
-        for arm, result in zip(found, _adjusted(results), strict=True):
-            rows.append({"metric": table.metric.key, "arm": all_axes[arm], "baseline": all_axes[base], **result})
-    return rows
-
-
-def _effects(
-    tables: Sequence[MetricTable], drawn: Sequence[Any], arms: Sequence[Arm], baseline: Axes | None, resampling: Resampling
-) -> list[dict[str, Any]]:
-    """What each axis does, averaged over the arms that differ in nothing else; ``pairs`` is 0 where there are none."""
-    asked = steps(arms, baseline)
-    usable = [[_usable(table, step.pairs) for step in asked] for table in tables]
-    rows_of = [
-        [[(_row(table, a), _row(table, b)) for a, b in pairs] for pairs in found if pairs]
-        for table, found in zip(tables, usable, strict=True)
-    ]
-    results = differences([table.counted for table in tables], drawn, rows_of, resampling)
-    rows = []
-    for table, found, numbers in zip(tables, usable, results, strict=True):
-        adjusted = iter(_adjusted(numbers))
-        for step, pairs in zip(asked, found, strict=True):
-            about = {"metric": table.metric.key, "axis": step.axis, "from": step.before, "to": step.after, "pairs": len(pairs)}
-            rows.append({**about, **(next(adjusted) if pairs else {})})
-    return rows
-
-
-def _usable(table: MetricTable, pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    return [(a, b) for a, b in pairs if a in table.arms and b in table.arms and table.comparable(a, b)]
 
 
 def _broken_down(
@@ -151,7 +107,7 @@ def _broken_down(
             values: list[dict[str, Any]] = [{} for _ in aligned.arms]
             for (table, _), (found, _) in zip(parts, intervals([part for _, part in parts], resampling), strict=True):
                 for position, interval in zip(table.arms, found, strict=True):
-                    values[position][table.metric.key] = _numbers(asdict(interval))
+                    values[position][table.metric.key] = numbers(asdict(interval))
             arms = [{"axes": dict(arm.axes), "values": found} for arm, found in zip(aligned.arms, values, strict=True)]
             yield {"by": name, "group": group, "items": int(chosen.sum()), "arms": arms}
 
@@ -182,14 +138,18 @@ def _said(tables: Sequence[MetricTable], all_axes: Sequence[dict[str, str]], bas
             yield f"{table.metric.title} of {label(all_axes[first])} and {label(all_axes[second])} is not comparable: {reason}{more}"
 
 
-def _row(table: MetricTable, arm: int) -> int:
-    row = table.row(arm)
-    assert row is not None
-    return row
-
-
-def _adjusted(results: Sequence[Paired]) -> list[dict[str, float | int]]:
-    return [_numbers({**asdict(result), "p_adjusted": p}) for result, p in zip(results, holm([each.p for each in results]), strict=True)]
+def _too_few_draws(document: Mapping[str, Any], resampling: Resampling) -> Iterator[str]:
+    """Where no difference could be found, however large: a p value is no less than one draw in all, and is corrected by their number."""
+    level = 1 - resampling.confidence
+    for what in ("paired", "effects", "interactions"):
+        compared = max(Counter(row["metric"] for row in document[what] if "p" in row).values(), default=0)
+        if compared > level * (1 + resampling.samples):
+            least = compared / (1 + resampling.samples)
+            yield (
+                f"{compared} p values of {resampling.samples:,} draws, corrected for their number, are no less than {least:.2g}: raise "
+                f"`samples` to {math.ceil(10 * compared / level):,}"
+            )
+            return
 
 
 def _item_rows(aligned: Aligned, tables: Sequence[MetricTable]) -> Iterator[dict[str, Any]]:
@@ -198,22 +158,13 @@ def _item_rows(aligned: Aligned, tables: Sequence[MetricTable]) -> Iterator[dict
         for index, item in enumerate(aligned.items):
             scored = [(table, row) for table, row in there if not np.isnan(table.scores[row, index])]
             found: dict[str, Any] = {"id": item, "axes": dict(arm.axes)}
-            found["values"] = {table.metric.key: _rounded(float(table.scores[row, index])) for table, row in scored}
+            found["values"] = {table.metric.key: rounded(float(table.scores[row, index])) for table, row in scored}
             found["statistics"] = {
-                table.metric.key: [_rounded(float(number)) for number in table.statistics[row, index]]
+                table.metric.key: [rounded(float(number)) for number in table.statistics[row, index]]
                 for table, row in scored
                 if table.metric.aggregation != "mean"
             }
             yield {name: value for name, value in found.items() if value or name != "statistics"}
-
-
-def _numbers(values: Mapping[str, float | int]) -> dict[str, float | int]:
-    return {name: value if isinstance(value, int) else _rounded(value) for name, value in values.items()}
-
-
-def _rounded(value: float) -> float:
-    """12 digits: the last bits of a matrix product depend on the number of threads, and payloads are bit-equal."""
-    return float(f"{value:.12g}")
 
 
 __all__ = ["Aligned", "Arm", "Scored", "align", "label", "score"]

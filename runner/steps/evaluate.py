@@ -195,12 +195,13 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
                     "the baseline failed, and nothing but win_rate is measured", where="metrics", remedy="mend the baseline's arm"
                 )
         aligned, verdicts = _judged(params.judge, aligned, names, baseline, out, ctx)
+    resampling = Resampling(params.samples, params.confidence, params.seed)
     scored = score(
         aligned,
         [_metric(name, params, ctx) for name in names],
         baseline=baseline,
         breakdowns=("type", "document") if params.breakdown is None else params.breakdown,
-        resampling=Resampling(params.samples, params.confidence, params.seed),
+        resampling=resampling,
         missing=missing,
         progress=_progress(ctx, "scores"),
     )
@@ -209,6 +210,8 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
         counts = ("asked", "failed", "pairs", "consistent", "decided", "first")
         document["judging"] = {name: getattr(verdicts, name) for name in counts}
         _write_rows(out / MAIN / "judgements.jsonl", verdicts.rows)
+        for message in verdicts.warnings:
+            ctx.warn(message)
     _write_rows(out / MAIN / "items.jsonl", scored.items)
     text = json.dumps(document, ensure_ascii=False, sort_keys=True, allow_nan=False) + "\n"
     (out / MAIN / "scores.json").write_text(text, encoding="utf-8", newline="\n")
@@ -219,7 +222,7 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
     seconds = [
         {"axes": labels, **found}
         for labels, artifact in zip(axes, artifacts, strict=True)
-        if (found := latency(artifact.path.parent / "provenance" / "latency.jsonl", aligned.items))
+        if (found := latency(artifact.path.parent / "provenance" / "latency.jsonl", aligned.items, resampling))
     ]
     if seconds:
         ctx.fact("seconds_per_answer", seconds, "seconds")

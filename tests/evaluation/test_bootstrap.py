@@ -165,8 +165,74 @@ def test_weighted_means_and_directions() -> None:
         ([0.04], [0.04]),
         ([0.01, 0.04, 0.03], [0.03, 0.06, 0.06]),
         ([0.5, 0.6], [1.0, 1.0]),
+        ([0.6, 0.7], [1.0, 1.0]),
         ([0.02, 0.001, 0.02], [0.04, 0.003, 0.04]),
     ],
 )
 def test_holm(p_values: list[float], adjusted: list[float]) -> None:
     assert holm(p_values) == pytest.approx(adjusted)
+
+
+def test_the_p_value_of_right_or_wrong_is_mcnemars_exact_test() -> None:
+    from scipy.stats import binomtest
+
+    base, tuned = np.zeros(60), np.zeros(60)
+    base[:5], tuned[5:19], tuned[30:], base[30:] = 100, 100, 100, 100  # 5 against 14; the rest are ties
+    [ours] = compare(table(base, tuned), resampling=Resampling(50_000))
+    assert (ours.better, ours.worse, ours.ties) == (14, 5, 41)
+    assert ours.p == pytest.approx(binomtest(5, 19).pvalue, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("share", "n", "least"),
+    [(0.8, 30, 0.93), (0.95, 100, 0.93), (0.95, 30, 0.75)],  # the last: no wrong answer among 30 is 21 % likely
+)
+def test_intervals_of_a_share_cover_it(share: float, n: int, least: float) -> None:
+    """Accuracies: the documentation says where the intervals are too narrow, and how much."""
+    generator = np.random.default_rng(12)
+    covered, trials = 0, 500
+    for trial in range(trials):
+        right = 100 * (generator.random(n) < share).astype(float)
+        [([interval], _)] = intervals([table(right)], Resampling(300, 0.95, trial))
+        covered += interval.low - 1e-9 <= 100 * share <= interval.high + 1e-9
+    assert least <= covered / trials <= (0.98 if least > 0.9 else 0.85)
+
+
+def test_differences_of_right_and_wrong_are_as_rarely_false_as_they_should_be() -> None:
+    generator = np.random.default_rng(13)
+    positive, outside, trials = 0, 0, 600
+    for trial in range(trials):
+        ease = generator.random(100)
+        base, same = (100 * (generator.random(100) < 0.3 + 0.6 * ease).astype(float) for _ in range(2))
+        [pair] = compare(table(base, same), resampling=Resampling(300, 0.95, trial))
+        positive += pair.p <= 0.05
+        outside += not pair.low <= 0 <= pair.high
+    assert positive / trials <= 0.07  # exact tests of few values are cautious
+    assert 0.03 <= outside / trials <= 0.07
+
+
+def test_intervals_of_a_loss_cover_the_loss_over_all_tokens() -> None:
+    """Long references are easier here, so that the mean over items would be another figure: 2.5 nats, not 2.333."""
+    generator = np.random.default_rng(14)
+    covered, trials, truth = 0, 500, (10 * 3 + 20 * 2) / 30
+    for trial in range(trials):
+        long = generator.random(100) < 0.5
+        tokens, losses = np.where(long, 20.0, 10.0), np.where(long, 2.0, 3.0) + generator.normal(0, 0.7, 100)
+        arm = Table(np.stack([losses * tokens, tokens], axis=1)[None], losses[None], weighted_mean)
+        [([interval], _)] = intervals([arm], Resampling(300, 0.95, trial))
+        covered += interval.low <= truth <= interval.high
+    assert 0.93 <= covered / trials <= 0.97
+
+
+def test_among_many_arms_that_do_not_differ_holm_rarely_finds_one() -> None:
+    generator = np.random.default_rng(15)
+    plain, corrected, trials = 0, 0, 400
+    for trial in range(trials):
+        ease = generator.normal(50, 20, 60)
+        arms, resampling = table(*(ease + generator.normal(0, 8, 60) for _ in range(9))), Resampling(300, 0.95, trial)
+        [found] = paired([arms], [intervals([arms], resampling)[0][1]], 0, resampling)
+        p_values = [each.p for each in found]
+        plain += min(p_values) <= 0.05
+        corrected += min(holm(p_values)) <= 0.05
+    assert plain / trials > 0.15
+    assert corrected / trials <= 0.07

@@ -6,16 +6,34 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from runner.evaluation import answers
-from runner.evaluation.aggregates import corpus_bleu, corpus_chrf
+from runner.evaluation.aggregates import AGGREGATES, corpus_bleu, corpus_chrf
 from runner.evaluation.metric import references
-from runner.evaluation.metrics import METRICS, Bleu, ChrF, ExactMatch, HeldOutLoss, Perplexity, Rouge1, Rouge2, RougeL, TextMetric, TokenF1
+from runner.evaluation.metrics import (
+    METRICS,
+    Accuracy,
+    Bleu,
+    ChrF,
+    ExactMatch,
+    HeldOutLoss,
+    Perplexity,
+    Rouge1,
+    Rouge2,
+    RougeL,
+    TextMetric,
+    TokenF1,
+    Unparsable,
+)
 from runner.evaluation.names import GROUPS, MetricName, expand
 
 SQUAD = Path(__file__).resolve().parents[3] / "shared/data/squad"
-WORDS = ["The", "model", "uses", "8", "experts", "and", "a", "router", "état", "low-rank", "GPU,", "memory.", "fast"]
+#: With words that are the same but for case, for their stem, or for punctuation.
+WORDS = [
+    "The", "the", "model", "models", "uses", "8", "experts", "and", "a", "router", "état", "low-rank", "GPU,", "gpu", "memory.", "3.5%",
+]  # fmt: skip
 
 
 #: One item of every column that some metric has.
@@ -119,6 +137,19 @@ def test_bleu_of_odd_texts_equals_sacrebleu(answer: str, reference: str) -> None
     assert found == pytest.approx(sacrebleu.corpus_bleu([answer], [[reference]]).score)
 
 
+def test_bleu_of_several_references_equals_sacrebleu() -> None:
+    """Matches with any of them, and the length of the nearest; not as many references for every answer."""
+    import sacrebleu
+
+    predictions, references = pairs(100, shortest=1)
+    others = [text if n % 3 else None for n, text in enumerate(references[1:] + references[:1])]
+    both = [[one] if other is None else [one, other] for one, other in zip(references, others, strict=True)]
+    scores, _ = Bleu().items(predictions=predictions, references=both)
+    assert scores == pytest.approx([sacrebleu.sentence_bleu(a, texts).score for a, texts in zip(predictions, both, strict=True)])
+    found = Bleu().compute(predictions=predictions, references=both)["bleu"]
+    assert found == pytest.approx(sacrebleu.corpus_bleu(predictions, [references, others]).score, rel=1e-12)
+
+
 def test_chrf_equals_sacrebleu_for_items_and_corpus() -> None:
     import sacrebleu
 
@@ -188,7 +219,42 @@ def test_every_metric_says_what_it_is() -> None:
     for metric in METRICS.values():
         described = metric().describe()
         assert all(described[field] not in (None, "") for field in ("title", "version", "normalisation", "aggregation", "source", "unit"))
-    assert METRICS["held_out_loss"].higher_is_better is False
+    lower = {metric.key for metric in [*METRICS.values(), Unparsable, Accuracy] if not metric.higher_is_better}
+    assert lower == {"held_out_loss", "perplexity", "false_abstention", "unparsable"}
+
+
+#: Rows with something for every metric, and each metric's version and figure of them. A figure that moves wants a new version.
+TOLD: list[dict[str, Any]] = [
+    {
+        "answer": "The router sends 8 tokens to the LoRA experts.", "reference": "A router sends 2 tokens to low-rank LoRA experts.",
+        "retrieved": [{"chunk": "c1", "text": "Experts get tokens."}, {"chunk": "c2", "text": "The router sends."}], "chunks": ["c2"],
+        "reference_loss": 1.5, "reference_tokens": 12, "judge_score": 4, "preference": 1.0, "opponent_length": 30,
+    },
+    {
+        "answer": "The text does not say. Perhaps 16 GPUs.", "reference": "It was trained on 64 GPUs, in FP8.",
+        "retrieved": [{"chunk": "c3", "text": "It was trained on GPUs."}], "chunks": ["c1"],
+        "reference_loss": 2.5, "reference_tokens": 9, "judge_score": 2, "preference": 0.0, "opponent_length": 80,
+    },
+    {
+        "answer": "I do not know.", "reference": "", "retrieved": [], "judge_score": 5, "preference": 0.5, "opponent_length": 14,
+    },
+]  # fmt: skip
+PINNED: dict[str, tuple[int, float]] = {
+    "rouge_1": (1, 37.8289), "rouge_2": (1, 17.6471), "rouge_l": (1, 37.8289), "bleu": (1, 12.2231), "chrf": (1, 42.6678),
+    "exact_match": (1, 0.0), "token_f1": (1, 46.6667), "key_term_recall": (1, 50.0), "held_out_loss": (1, 1.9286),
+    "perplexity": (1, 6.8797),
+    "mrr": (1, 25.0), "groundedness": (1, 35.7143), "abstention": (1, 100.0), "false_abstention": (1, 50.0), "judge": (1, 3.6667),
+    "win_rate": (1, 50.0), "length_adjusted_win_rate": (1, 57.8944),
+}  # fmt: skip
+
+
+def test_a_figure_that_moves_has_a_new_version() -> None:
+    assert set(PINNED) == set(METRICS)
+    for name, metric in METRICS.items():
+        _, statistics = metric().items(**metric().columns(TOLD))
+        kept = statistics[~np.isnan(statistics).any(axis=1)]
+        figure = float(AGGREGATES[metric.aggregation](kept.sum(axis=0), len(kept)))
+        assert (metric.version, figure) == (PINNED[name][0], pytest.approx(PINNED[name][1], abs=1e-3)), name
 
 
 def test_names_are_the_metrics() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import random
 from typing import Any
 
 import pytest
@@ -62,3 +63,23 @@ def test_without_passages_nothing_can_be_grounded() -> None:
         **metric.columns([{"answer": "a", "retrieved": []}, {"answer": "a"}, {"answer": "b", "retrieved": [{"text": "b"}]}])
     )
     assert [math.isnan(score) for score in scores] == [True, True, False]
+
+
+def test_hits_and_ranks_are_those_of_sentence_transformers() -> None:
+    """The reference: InformationRetrievalEvaluator's accuracy@k and MRR, on rankings drawn at random."""
+    from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
+
+    generator = random.Random(5)
+    chunks = [f"d#{n}" for n in range(12)]
+    rankings = [generator.sample(chunks, 6) for _ in range(80)]
+    wanted = [generator.sample(chunks, generator.randint(1, 2)) for _ in rankings]
+    evaluator = InformationRetrievalEvaluator(
+        queries={str(n): "?" for n in range(80)}, corpus={chunk: chunk for chunk in chunks},
+        relevant_docs={str(n): set(named) for n, named in enumerate(wanted)}, mrr_at_k=[6], accuracy_at_k=[1, 3, 6],
+    )  # fmt: skip
+    theirs = evaluator.compute_metrics([[{"corpus_id": c, "score": -n} for n, c in enumerate(found)] for found in rankings])
+    rows = [{"retrieved": [{"chunk": c} for c in found], "chunks": named} for found, named in zip(rankings, wanted, strict=True)]
+    for k, share in theirs["accuracy@k"].items():
+        assert HitAtK(k).compute(**HitAtK(k).columns(rows)) == {f"hit_at_{k}": pytest.approx(100 * share)}
+    assert 0 < theirs["accuracy@k"][1] < theirs["accuracy@k"][6] < 1
+    assert ReciprocalRank().compute(**ReciprocalRank().columns(rows)) == {"mrr": pytest.approx(100 * theirs["mrr@k"][6])}
