@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from runner.reports.formats import fixed, places_for
+from runner.reports.formats import counted, fixed, places_for
 from runner.reports.page import Block, Comparison, Given, Heading, Paragraph
 from runner.reports.record import Json, Made, Run
 
-#: Questions shown, and characters of an answer before it is cut.
-QUESTIONS, CHARACTERS = 4, 700
+#: Questions shown, characters of an answer before it is cut, different answers to one question, and arms named with one answer.
+QUESTIONS, CHARACTERS, ANSWERS, NAMED = 4, 700, 6, 3
 
 
 def blocks(run: Run) -> list[Block]:
@@ -18,7 +19,8 @@ def blocks(run: Run) -> list[Block]:
     found: list[Block] = []
     evaluations = run.made("scores")
     for scores in evaluations:
-        metrics = scores.json("scores.json").get("metrics") or []
+        document = scores.json("scores.json")
+        metrics = document.get("metrics") or []
         shown = _disagreements(scores, metrics[0]["name"]) if metrics else {}
         if not shown:
             continue
@@ -26,9 +28,10 @@ def blocks(run: Run) -> list[Block]:
             found.append(Heading(scores.label))
         title = metrics[0].get("title") or metrics[0]["name"]
         places = places_for([value for values in shown.values() for value in values.values()], str(metrics[0].get("unit", "")))
-        text = f"The {len(shown)} questions with the largest spread of {title} between the arms."
-        found.append(Paragraph(f"{text} They show how the arms differ, not how good they are on average."))
-        found.extend(_comparisons(run, run.inputs(scores.instance, "answers"), shown, title, places))
+        text = f"The {len(shown)} questions with the largest spread of {title} between the arms, the best answers first. "
+        found.append(Paragraph(f"{text}They show how the arms differ, not how good they are on average."))
+        baseline = _key(document.get("baseline") or {"": ""})
+        found.extend(_comparisons(run, run.inputs(scores.instance, "answers"), shown, metrics[0], baseline, places))
     return found
 
 
@@ -48,33 +51,65 @@ def _disagreements(scores: Made, metric: str) -> dict[str, dict[Any, float]]:
     return {item: values[item] for item in chosen[:QUESTIONS]}
 
 
-def _comparisons(run: Run, answers: Iterable[Made], shown: Mapping[str, Mapping[Any, float]], title: str, places: int) -> list[Block]:
-    given: dict[str, list[Given]] = {item: [] for item in shown}
+@dataclass
+class _Said:
+    """The arms that gave one and the same answer to a question."""
+
+    text: str
+    href: str
+    arms: list[str] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    passages: set[str] = field(default_factory=set)
+    baseline: bool = False
+
+
+def _comparisons(
+    run: Run, answers: Iterable[Made], shown: Mapping[str, Mapping[Any, float]], metric: Json, baseline: Any, places: int
+) -> list[Block]:
+    said: dict[str, dict[str, _Said]] = {item: {} for item in shown}
     questions: dict[str, Json] = {}
     for made in answers:
         axes = made.instance.get("axes") or {}
         for row in made.rows("answers.jsonl"):
             item = str(row.get("id"))
-            if item in given:
+            if item in said:
                 questions.setdefault(item, row)
-                score = shown[item].get(_key(axes))
                 text = str(row.get("answer") or "")
-                given[item].append(
-                    Given(
-                        run.arm(axes),
-                        "–" if score is None else fixed(score, places),
-                        text[:CHARACTERS] + (" […]" if len(text) > CHARACTERS else "") or "(empty)",
-                        _passages(row),
-                        made.link("answers.jsonl").href,
-                    )
-                )
-    return [
-        Comparison(
-            f"{item}, by {title}", str(questions[item].get("question") or ""), str(questions[item].get("reference") or ""), given[item]
-        )
-        for item in shown
-        if item in questions
-    ]
+                group = said[item].setdefault(text, _Said(text, made.link("answers.jsonl").href))
+                group.arms.append(run.arm(axes))
+                group.passages.add(_passages(row))
+                group.baseline |= _key(axes) == baseline
+                if (score := shown[item].get(_key(axes))) is not None:
+                    group.scores.append(score)
+    title, sign = metric.get("title") or metric["name"], 1 if metric.get("higher_is_better", True) else -1
+    found: list[Block] = []
+    for item in (item for item in shown if item in questions):
+        groups = sorted(said[item].values(), key=lambda group: -sign * max(group.scores, default=float("-inf")))
+        chosen, left_out = _chosen(groups)
+        question = str(questions[item].get("question") or "")
+        reference = str(questions[item].get("reference") or "")
+        found.append(Comparison(f"{item}, by {title}", question, reference, [_given(group, places) for group in chosen], left_out))
+    return found
+
+
+def _chosen(groups: Sequence[_Said]) -> tuple[list[_Said], str]:
+    """The best and the worst answers and the baseline's, the best first, and what is not shown, in words."""
+    half = (ANSWERS + 1) // 2
+    kept = list(range(len(groups))) if len(groups) <= ANSWERS else [*range(half), *range(len(groups) - ANSWERS + half, len(groups))]
+    kept += [place for place, group in enumerate(groups) if group.baseline and place not in kept]
+    others = [group for place, group in enumerate(groups) if place not in kept]
+    arms = sum(len(group.arms) for group in others)
+    left_out = f"{counted(len(others), 'answer')} in between, of {counted(arms, 'arm')}, not shown here." if others else ""
+    return [groups[place] for place in sorted(kept)], left_out
+
+
+def _given(group: _Said, places: int) -> Given:
+    more = len(group.arms) - NAMED
+    arms = "; ".join(group.arms[:NAMED] if more > 0 else group.arms) + (f" and {counted(more, 'other arm')}" if more > 0 else "")
+    ends = list(dict.fromkeys(fixed(end, places) for end in (min(group.scores), max(group.scores)))) if group.scores else ["–"]
+    text = group.text[:CHARACTERS] + (" […]" if len(group.text) > CHARACTERS else "") or "(empty)"
+    passages = "; ".join(group.passages) if len(group.passages) == 1 else "different passages"
+    return Given(arms, " to ".join(ends), text, passages, group.href)
 
 
 def _passages(row: Json) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 
 from runner.reports.formats import arms_together, duration, plain, quantity, size, spaced
 from runner.reports.page import Block, Cell, Code, Column, Fold, Heading, Note, Pairs, Table, Tone
-from runner.reports.record import Json, Run, fact
+from runner.reports.record import Json, Run, fact, facts
 
 TONES: dict[str, Tone] = {"done": "good", "hit": "quiet", "failed": "bad", "blocked": "warn", "cancelled": "warn", "running": "warn"}
 #: Types that a section of their own shows.
@@ -83,6 +83,8 @@ def steps(run: Run) -> list[Block]:
     counts = Counter(str(instance.get("state")) for instance in run.instances)
     caption = ", ".join(f"{number} {'from the store' if state == 'hit' else state}" for state, number in counts.items()) + "."
     found: list[Block] = [Table(columns, rows, caption=caption)]
+    if measured := [[Cell(instance["id"]), Cell("", lines=lines)] for instance in run.instances if (lines := facts(instance, ()))]:
+        found.append(Fold("Everything that was measured, step by step", [Table([Column("Step"), Column("Facts", wide=True)], measured)]))
     if others := [made for made in run.made() if made.type not in KNOWN]:
         listing = []
         for made in others:

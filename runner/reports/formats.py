@@ -66,6 +66,11 @@ def size(count: float) -> str:
     return f"{int(count)} bytes"
 
 
+def moment(seconds: float) -> str:
+    """As :func:`duration`, but below a second in milliseconds."""
+    return duration(seconds) if seconds >= 1 else f"{number(round(1000 * seconds, 1))} ms"
+
+
 def duration(seconds: float | None) -> str:
     """Seconds in words: 0.4 s, 12 s, 3 min 05 s, 2 h 07 min."""
     if seconds is None:

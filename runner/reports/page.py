@@ -74,12 +74,20 @@ class Pairs(Struct, frozen=True):
     kind: ClassVar[str] = "pairs"
 
 
+class Key(Struct, frozen=True):
+    """An entry of a legend: what it stands for, and its sign as trusted markup."""
+
+    label: str
+    sign: str
+
+
 class Figure(Struct, frozen=True):
     """A drawing. ``svg`` is trusted markup made by :mod:`runner.reports.figures`; everything else on a page is escaped."""
 
     svg: str
     title: str
     caption: str = ""
+    legend: Sequence[Key] = ()
 
 
 class Figures(Struct, frozen=True):
@@ -98,7 +106,7 @@ class Code(Struct, frozen=True):
 
 
 class Given(Struct, frozen=True):
-    """One arm's answer to a question: the arm, its score as text, the answer, and where the passages came from."""
+    """An answer to a question: the arms that gave it, its score as text, the answer, and where the passages came from."""
 
     arm: str
     score: str
@@ -108,12 +116,13 @@ class Given(Struct, frozen=True):
 
 
 class Comparison(Struct, frozen=True):
-    """A question with its reference answer and what every arm said."""
+    """A question with its reference answer and what the arms said; ``left_out`` tells of answers that are not shown."""
 
     title: str
     question: str
     reference: str
     answers: Sequence[Given]
+    left_out: str = ""
     kind: ClassVar[str] = "comparison"
 
 

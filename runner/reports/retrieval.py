@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner.reports.formats import assigned, fixed, plain, quantity, spaced
-from runner.reports.page import Block, Cell, Column, Table
+from runner.reports.page import Block, Cell, Column, Figures, Table
 from runner.reports.record import Made, Run, fact
 
 #: Facts that stand elsewhere on the page.
@@ -12,7 +12,7 @@ TOLD = ("seconds", "peak_memory", "chunks", "dimension")
 
 def blocks(run: Run) -> list[Block]:
     """Tuned embedders before and after, and every index with what was measured."""
-    return _embedders(run) + _indexes(run)
+    return _embedders(run) + _curves(run) + _indexes(run)
 
 
 def _embedders(run: Run) -> list[Block]:
@@ -56,6 +56,15 @@ def _embedders(run: Run) -> list[Block]:
         "1 / rank of the first one, 0 beyond rank 10. None of these questions was tuned on."
     )
     return [Table(columns, rows, caption if names else "", sources=[made.link("embedder.json") for made, _ in tuned])]
+
+
+def _curves(run: Run) -> list[Block]:
+    """The loss of every tuning."""
+    from runner.reports.training import LINES, drawings, named
+
+    tuned = [(made, list(made.rows("log.jsonl"))) for made in run.made("embedder")][:LINES]
+    figures = drawings("loss", [(named(run, made), log) for made, log in tuned], axis="loss")
+    return [Figures(figures, [made.link("log.jsonl") for made, _ in tuned], wide=True)] if figures else []
 
 
 def _indexes(run: Run) -> list[Block]:

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runner.reports import comparisons
+from runner.reports import arms as arms_of
+from runner.reports import best, comparisons, costs, factors
 from runner.reports.formats import counted, fixed, interval, p_value, places_for, plain, quantity, signed, spaced
-from runner.reports.page import Block, Cell, Column, Figures, Fold, Heading, Note, Pairs, Paragraph, Table
+from runner.reports.page import Block, Cell, Column, Figure, Figures, Fold, Heading, Link, Note, Pairs, Paragraph, Table
 from runner.reports.record import Json, Made, Run, fact
 
 _STATISTICS = {"samples": "Draws", "interval": "Intervals", "p": "p values", "p_adjusted": "Correction of p values"}
 #: Facts that say at a glance what a run without scores has measured.
 GLANCE = ("file_bytes", "bits_per_weight", "tokens_per_second", "trainable_parameters")
+#: As many of them as a glance takes in; all stand with the steps.
+GLANCES = 12
+
+#: Arms in one drawing before it can no longer be read, and arms from which on only the first metrics' drawings are open.
+BARS, MANY = 20, 12
 
 
 def blocks(run: Run) -> list[Block]:
@@ -37,7 +43,7 @@ def _without_scores(run: Run) -> list[Block]:
     ]
     words = {"done": "No arm was scored in this run.", "running": "No arm has been scored yet."}
     text = words.get(str(run.record.get("status")), "This run ended before any arm was scored.")
-    return [Paragraph(text), *([Pairs(facts)] if facts else [])]
+    return [Paragraph(text), *([Pairs(facts[:GLANCES])] if facts else [])]
 
 
 def _one(run: Run, made: Made) -> list[Block]:
@@ -56,30 +62,68 @@ def _one(run: Run, made: Made) -> list[Block]:
     found: list[Block] = []
     if missing := scores.get("missing_arms"):
         found.append(Note("These arms failed and are missing from the comparison:", "bad", [str(arm) for arm in missing]))
-    found.append(
-        Table(
-            [*(Column(axis) for axis in axes), *(_column(metric) for metric in metrics)],
-            [_arm_row(arm, axes, metrics, places, scores) for arm in arms],
-            caption=_caption(run, scores),
-            sources=[source],
-        )
-    )
+    took = arms_of.took(run, made, arms)
     drawn = [metric for metric in metrics if any((arm["values"].get(metric["name"]) or {}).get("mean") for arm in arms)]
-    if zero := [str(metric.get("title") or metric["name"]) for metric in metrics if metric not in drawn]:
-        found.append(Paragraph(f"Every arm has 0 in {', '.join(zero)}; there is nothing to draw.", "quiet"))
-    if drawn:
-        from runner.reports.figures import dots
-
-        found.append(Figures([dots(run, metric, arms, scores.get("baseline"), places[metric["name"]]) for metric in drawn], [source]))
+    found += best.blocks(run, made, scores, drawn, places, took)
+    found += _bars(run, metrics, drawn, arms, scores.get("baseline"), places, source)
+    table = Table(
+        [*(Column(axis) for axis in axes), *(_column(metric) for metric in metrics)],
+        [_arm_row(arm, axes, metrics, places, scores) for arm in arms],
+        caption=_caption(run, scores),
+        sources=[source],
+    )
+    found.append(table if len(arms) <= BARS else Fold(f"The scores of all {len(arms)} arms", [table]))
     if scores.get("paired"):
         found.append(Fold(f"Differences to the baseline, {run.arm(scores['baseline'] or {})}", _paired(scores, axes, drawn, places, made)))
     found += comparisons.not_comparable(run, scores)
-    found += comparisons.effects(scores, metrics, places, source)
+    found += factors.blocks(run, scores, axes, metrics, drawn, places, source)
+    found += costs.blocks(run, arms, took, axes, drawn, places, scores.get("baseline"), [source, Link("the steps' facts", "#steps")])
     found += comparisons.breakdowns(scores, axes, metrics, places, source)
     found += comparisons.judging(scores)
-    found += comparisons.cost(run, made, arms, axes, source)
     found.append(Fold("How each metric is computed", _definitions(scores)))
     return found
+
+
+def _bars(
+    run: Run,
+    metrics: Sequence[Json],
+    drawn: Sequence[Json],
+    arms: Sequence[Json],
+    baseline: Json | None,
+    places: Mapping[str, int],
+    source: Link,
+) -> list[Block]:
+    """The arms in each metric; nothing where there is one arm. Those of many metrics are open for the first ones alone."""
+    found: list[Block] = []
+    if zero := [str(metric.get("title") or metric["name"]) for metric in metrics if metric not in drawn]:
+        found.append(Paragraph(f"Every arm has 0 in {', '.join(zero)}; there is nothing to draw.", "quiet"))
+    figures = [
+        _bars_of(run, metric, arms, baseline, places[metric["name"]])
+        for metric in drawn
+        if sum(arms_of.is_scored(arm, metric["name"]) for arm in arms) > 1
+    ]
+    at_once = 2 if len(arms) > MANY else len(figures)
+    if figures:
+        found.insert(0, Figures(figures[:at_once], [source], wide=True))
+    if figures[at_once:]:
+        found.append(Fold("The arms in the other metrics", [Figures(figures[at_once:], [source], wide=True)]))
+    return found
+
+
+def _bars_of(run: Run, metric: Json, arms: Sequence[Json], baseline: Json | None, places: int) -> Figure:
+    from runner.reports.figures.bars import Bar, bars
+
+    name, higher = metric["name"], bool(metric.get("higher_is_better", True))
+    scored, unit = [arm for arm in arms if arms_of.is_scored(arm, name)], str(metric.get("unit") or "")
+    caption = "higher is better" if higher else "lower is better"
+    if len(scored) > BARS:
+        order = sorted(scored, key=lambda arm: -arm["values"][name]["mean"] if higher else arm["values"][name]["mean"])
+        kept = order[:BARS] + [arm for arm in order[BARS:] if arm["axes"] == baseline]
+        caption += f"; the best {BARS} of {len(scored)} arms" + (" and the baseline" if len(kept) > BARS else "")
+        scored = kept
+    rows = [Bar(run.arm(arm["axes"]), *arms_of.spread(arm, name), arm["axes"] == baseline) for arm in scored]
+    title = str(metric.get("title") or name)
+    return bars(title, f"{title}, {unit}" if unit else title, rows, places, from_zero=unit.startswith("of "), caption=caption)
 
 
 def _column(metric: Json) -> Column:

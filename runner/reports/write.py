@@ -10,9 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.reports import answers, claims, data, execution, method, models, retrieval, scores
+from msgspec.structs import replace
+
+from runner.reports import answering, answers, claims, data, execution, export, method, retrieval, scores, training
 from runner.reports.formats import duration
-from runner.reports.page import Block, Cell, Note, Page, Section, Tone
+from runner.reports.page import Block, Cell, Figures, Fold, Heading, Note, Page, Section, Tone
 from runner.reports.record import Run, fact
 
 if TYPE_CHECKING:
@@ -25,9 +27,10 @@ _SECTIONS: Sequence[tuple[str, str, Callable[[Run], list[Block]]]] = (
     ("claims", "Claims", claims.blocks),
     ("method", "Method", method.blocks),
     ("data", "Data", data.blocks),
-    ("training", "Training", models.training),
-    ("export", "Export", models.export),
+    ("training", "Training", training.blocks),
+    ("export", "Export", export.blocks),
     ("retrieval", "Retrieval", retrieval.blocks),
+    ("answering", "Answering", answering.blocks),
     ("answers", "Where the arms disagree", answers.blocks),
     ("steps", "Steps", execution.steps),
     ("warnings", "Warnings", execution.warnings),
@@ -41,13 +44,35 @@ def write(run: Run) -> Path:
     page = compose(run)
     environment = _environment()
     for name, template in (("report.md", "report.md.j2"), ("report.html", "report.html.j2")):
-        text = environment.get_template(template).render(page=page)
-        if name.endswith(".md"):
+        written = name.endswith(".md")
+        text = environment.get_template(template).render(page=_in_words(page) if written else page)
+        if written:
             text = re.sub(r"\n{3,}", "\n\n", re.sub(r" +\n", "\n", text)).rstrip() + "\n"
         draft = run.folder / f".{name}.{os.getpid()}"
         draft.write_text(text, encoding="utf-8", newline="\n", errors="replace")
         os.replace(draft, run.folder / name)
     return run.folder / "report.html"
+
+
+def _in_words(page: Page) -> Page:
+    """The page without its drawings, which Markdown cannot hold, and without what is empty then. Their figures stand in tables too."""
+    return replace(page, sections=[replace(section, blocks=_words(section.blocks)) for section in page.sections])
+
+
+def _words(blocks: Sequence[Block]) -> list[Block]:
+    kept: list[Block] = []
+    for block in blocks:
+        if isinstance(block, Fold):
+            inside = _words(block.blocks)
+            kept += [replace(block, blocks=inside)] if inside else []
+        elif not isinstance(block, Figures):
+            kept.append(block)
+    last = len(kept) - 1
+    return [
+        block
+        for place, block in enumerate(kept)
+        if not isinstance(block, Heading) or (place < last and not isinstance(kept[place + 1], Heading))
+    ]
 
 
 def compose(run: Run) -> Page:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runner.reports import render
-from tests.reports import fake_run
+from tests.reports import fake_run, wide_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SWITCHES = [
@@ -38,6 +38,11 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     return render(fake_run.full(tmp_path_factory.mktemp("store"))).as_uri()
 
 
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return render(wide_run.build(tmp_path_factory.mktemp("store"))).as_uri()
+
+
 class Page:
     """A page with what it said on the console and what it asked for."""
 
@@ -53,9 +58,10 @@ class Page:
         return self.page.evaluate(script)
 
 
+@pytest.mark.parametrize("run", ["url", "wide"])
 @pytest.mark.parametrize("width", [390, 768, 1280])
-def test_the_page_does_not_scroll_sideways_and_is_silent(browser: Any, url: str, width: int) -> None:
-    page = Page(browser, url, width)
+def test_the_page_does_not_scroll_sideways_and_is_silent(browser: Any, request: Any, run: str, width: int) -> None:
+    page = Page(browser, request.getfixturevalue(run), width)
     page("document.querySelectorAll('details').forEach(part => part.open = true)")
     assert page("document.documentElement.scrollWidth") <= width
     assert page.said == []
@@ -63,9 +69,60 @@ def test_the_page_does_not_scroll_sideways_and_is_silent(browser: Any, url: str,
     assert page("document.title").startswith("LoRA on Qwen2.5")
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_texts_of_a_drawing_neither_overlap_nor_leave_it(browser: Any, wide: str, width: int) -> None:
+    page = Page(browser, wide, width)
+    page("document.querySelectorAll('details').forEach(part => part.open = true)")
+    script = """() => [...document.querySelectorAll('figure > svg')].flatMap(svg => {
+      const frame = svg.getBoundingClientRect();
+      const boxes = [...svg.querySelectorAll('text')].map(text => [text.firstChild.data, text.getBoundingClientRect()]);
+      const out = boxes.filter(([, box]) => box.left < frame.left - 1 || box.right > frame.right + 1 || box.bottom > frame.bottom + 1);
+      const over = boxes.filter(([, a], place) => boxes.slice(place + 1).some(([, b]) =>
+        a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 3 && b.top < a.bottom - 3));
+      return [...out, ...over].map(([text]) => [svg.getAttribute('aria-label').slice(0, 40), text]) })"""
+    assert page("document.querySelectorAll('figure > svg').length") > 8
+    assert page(script) == []
+    assert page("Math.min(...[...document.querySelectorAll('figure > svg text')].map(t => t.getBoundingClientRect().height))") > 9
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_figures_in_coloured_cells_can_be_read(browser: Any, wide: str, scheme: str) -> None:
+    """4.5 to 1 also on the strongest colour of a heat map."""
+    script = """() => {
+      const numbers = text => text.match(/[\\d.]+/g).map(Number);
+      const light = ([r, g, b]) => { const f = v => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+        return 0.2126 * f(r) + 0.7152 * f(g) + 0.0722 * f(b) };
+      const paper = numbers(getComputedStyle(document.body).backgroundColor);
+      return [...document.querySelectorAll('figure > svg rect + text')].map(text => {
+        const cell = getComputedStyle(text.previousElementSibling), fill = numbers(cell.fill), part = Number(cell.fillOpacity);
+        const back = [0, 1, 2].map(at => fill[at] * part + paper[at] * (1 - part));
+        const [a, b] = [light(numbers(getComputedStyle(text).fill)), light(back)].sort((x, y) => y - x);
+        return (a + 0.05) / (b + 0.05) }) }"""
+    contrasts = Page(browser, wide, scheme=scheme)(script)
+    assert len(contrasts) >= 16
+    assert min(contrasts) >= 4.5
+
+
+def test_the_answer_is_on_the_first_screen(browser: Any, wide: str) -> None:
+    bottom = Page(browser, wide)("document.querySelector('#result table').tBodies[0].rows[0].getBoundingClientRect().bottom")
+    assert bottom < 900
+
+
+def test_it_prints_with_everything_open(browser: Any, wide: str) -> None:
+    page = Page(browser, wide, scheme="dark")
+    assert page("[...document.querySelectorAll('details')].some(part => !part.open)")
+    paper = page.page.pdf(format="A4")
+    assert paper.startswith(b"%PDF")
+    assert page("[...document.querySelectorAll('details')].every(part => part.open)")
+    page.page.emulate_media(media="print")
+    assert page("getComputedStyle(document.querySelector('nav')).display") == "none"
+    assert page("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"  # dark on paper would waste ink
+    assert page("getComputedStyle(document.body).color") == "rgb(29, 33, 38)"
+
+
 def test_figures_stand_to_the_right_one_below_the_other(browser: Any, url: str) -> None:
     edges = Page(browser, url)(
-        "[...document.querySelectorAll('#result table')[0].tBodies[0].rows].map(row => {"
+        "[...document.querySelectorAll('#result table')[1].tBodies[0].rows].map(row => {"
         "const range = document.createRange(); range.selectNodeContents(row.cells[3].firstChild); "
         "return range.getBoundingClientRect().right})"
     )
@@ -75,12 +132,21 @@ def test_figures_stand_to_the_right_one_below_the_other(browser: Any, url: str) 
 
 def test_tables_sort_by_value_both_ways(browser: Any, url: str) -> None:
     page = Page(browser, url)
-    column = "[...document.querySelectorAll('#result table')[0].tBodies[0].rows].map(row => parseFloat(row.cells[4].dataset.sort))"
-    button = page.page.locator("#result table").first.locator("th button").nth(4)
+    column = "[...document.querySelectorAll('#result table')[1].tBodies[0].rows].map(row => parseFloat(row.cells[4].dataset.sort))"
+    button = page.page.locator("#result table").nth(1).locator("th button").nth(4)
     button.click()
     assert page(column) == sorted(page(column))
     button.click()
     assert page(column) == sorted(page(column), reverse=True)
+
+
+def test_tables_sort_by_the_keyboard_alone(browser: Any, url: str) -> None:
+    page = Page(browser, url)
+    head = page.page.locator("#result table").nth(1).locator("th").nth(4)
+    head.locator("button").focus()
+    for key, order in (("Enter", "ascending"), ("Space", "descending")):
+        page.page.keyboard.press(key)
+        assert head.get_attribute("aria-sort") == order
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

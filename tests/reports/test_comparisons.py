@@ -45,7 +45,7 @@ def text(tmp_path_factory: pytest.TempPathFactory, document: dict[str, Any]) -> 
     (made.folder / "scores.json").write_text(json.dumps(document))
     record = json.loads((folder / "run.json").read_text())
     [instance] = [each for each in record["instances"] if each["step"] == "scores"]
-    took = {"axes": {"rag": "none", "system": "base"}, "mean": 0.5, "p50": 0.25, "p95": 1.5}
+    took = {"axes": {"rag": "none", "system": "base"}, "mean": 0.5, "low": 0.45, "high": 0.55, "p50": 0.25, "p95": 1.5, "n": 40}
     instance.setdefault("facts", {})["seconds_per_answer"] = {"value": [took], "unit": "seconds"}
     (folder / "run.json").write_text(json.dumps(record))
     render(folder)
@@ -64,19 +64,26 @@ def test_the_effects_are_those_of_the_document(text: str, document: dict[str, An
     assert "+5.0" in loss
 
 
+def test_interactions_say_which_steps_help_each_other(text: str, document: dict[str, Any]) -> None:
+    [row] = [row for row in document["interactions"] if row["metric"] == "exact_match" and "tuned" in (*row["from"], *row["to"])]
+    [line] = [line for line in text.splitlines() if line.startswith("| base → tuned (system) | none → index (rag)")]
+    assert row["difference"] == pytest.approx((30 - 20 - (8 - 4)) / 40 * 100)
+    assert "+15.0" in line
+
+
 def test_what_cannot_be_compared_is_said(text: str) -> None:
     assert "These figures are not comparable" in text
     assert "40 of 40 references have another number of tokens" in text
 
 
 def test_groups_judge_and_cost_are_shown(text: str, document: dict[str, Any]) -> None:
-    for title in ("By type", "By document", "Cost and latency of an answer"):
+    for title in ("By type", "By document", "What the arms cost"):
         assert title in text
     [group] = [row for row in document["breakdowns"] if row["group"] == "numeric"]
     value = group["arms"][0]["values"]["exact_match"]
     assert re.search(rf"numeric.*10 items.*{value['mean']:.1f}", text)
     assert "75 % got the same verdict in both orders; the answer that stood first won 60 % of the verdicts that were no tie" in text
-    assert re.search(r"base \| none \| 10 \| 19\.5 \| 0\.5(00)? \| 0\.25(0)? \| 1\.5(0)?", text)
+    assert "| base | none | 500 ms (450 ms to 550 ms p50 250 ms, p95 1.5 s) | 19.5 (10 in the prompt) |" in text
 
 
 def test_scores_of_an_earlier_version_are_still_shown(tmp_path: Path) -> None:
@@ -84,4 +91,4 @@ def test_scores_of_an_earlier_version_are_still_shown(tmp_path: Path) -> None:
     render(folder)
     report = (folder / "report.md").read_text(encoding="utf-8")
     assert "could not be made" not in report
-    assert "Which ingredient helped" not in report
+    assert "Axis | Step | Pairs" not in report

@@ -70,6 +70,7 @@ def test_every_section_is_there_in_order(html: str, text: str) -> None:
         "Training",
         "Export",
         "Retrieval",
+        "Answering",
         "Where the arms disagree",
         "Steps",
         "Warnings",
@@ -109,7 +110,8 @@ def test_a_sign_stands_where_the_paired_interval_excludes_zero_and_nowhere_else(
     pairs = scores.json("scores.json")["paired"]
     clear = sum(1 for pair in pairs if pair["low"] > 0 or pair["high"] < 0)
     assert 0 < clear < len(pairs)
-    table = next(section for section in compose(run).sections if section.id == "result").blocks[0]
+    result = next(section for section in compose(run).sections if section.id == "result")
+    table = next(block for block in result.blocks if block.kind == "table" and block.columns[0].title == "system")
     assert sum(cell.text.startswith("▲") for row in table.rows for cell in row) == clear  # a lower loss is better too
 
 
@@ -252,7 +254,10 @@ def test_ids_are_unique_and_drawings_have_names(html: str) -> None:
     tags = Tags(html).seen
     ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
     assert sorted(ids) == sorted(set(ids))
-    assert all(attributes.get("aria-label") for tag, attributes in tags if tag == "svg")
+    drawings = [attributes for tag, attributes in tags if tag == "svg"]
+    assert sum(attributes.get("role") == "img" for attributes in drawings) >= 5
+    assert all(attributes.get("aria-label") for attributes in drawings if attributes.get("role") == "img")
+    assert all(attributes.get("aria-hidden") == "true" for attributes in drawings if attributes.get("role") != "img")
 
 
 def test_hostile_text_stays_text(html: str, text: str) -> None:
@@ -298,10 +303,12 @@ def test_the_same_run_gives_the_same_page(run_folder: Path, html: str, text: str
 
 
 def test_drawings_take_the_pages_colours(html: str) -> None:
-    drawings = re.findall(r"<svg.*?</svg>", html, re.S)
-    assert len(drawings) == 5  # four metrics that are not 0 everywhere, and the loss
+    drawings = re.findall(r'<svg role="img".*?</svg>', html, re.S)
+    names = [drawing.partition('aria-label="')[2].partition('"')[0] for drawing in drawings]
+    assert [name.partition(" by arm: ")[0] for name in names if " by arm: " in name] == ["ROUGE-L", "BLEU", "Token F1", "Held-out loss"]
+    assert sum(name.startswith("Loss over optimiser steps") for name in names) == 1
     for drawing in drawings:
-        assert "var(--ink)" in drawing
+        assert "var(--muted)" in drawing
         assert not re.search(r"#[0-9a-f]{6}\b", drawing)
     ids = re.findall(r'\sid="([^"]+)"', html)
     assert len([name for name in ids if name in {"result", "claims", "data"}]) == 3
