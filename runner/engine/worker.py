@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import queue
+import re
 import signal
 import socket
 import sys
@@ -129,7 +130,7 @@ def describe(error: BaseException) -> Failure:
     """An exception in words; its traceback goes to the log unless it is somebody's to mend."""
     if isinstance(error, Cancelled):
         return Failure("interrupted", cancelled=True)
-    if isinstance(error, ArtifactDamaged):
+    if isinstance(error, ArtifactDamaged) and re.fullmatch("[0-9a-f]{64}", error.where):  # a key: found by its hash, and made again
         return Failure(error.message, error.remedy, damaged=error.where)
     if isinstance(error, RunnerError):
         return Failure(f"{error.where}: {error.message}" if error.where else str(error.message), str(error.remedy))

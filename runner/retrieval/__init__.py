@@ -2,6 +2,7 @@
 
 from runner.retrieval.index import Hit, Index, open_index
 from runner.retrieval.settings import (
+    Bm25,
     Embedder,
     Flat,
     Hnsw,
@@ -10,12 +11,13 @@ from runner.retrieval.settings import (
     LateInteraction,
     Lexical,
     Metric,
+    Okapi,
     SentenceTransformer,
     Structure,
-    Vocabulary,
 )
 
 __all__ = [
+    "Bm25",
     "Embedder",
     "Flat",
     "Hit",
@@ -26,8 +28,8 @@ __all__ = [
     "LateInteraction",
     "Lexical",
     "Metric",
+    "Okapi",
     "SentenceTransformer",
     "Structure",
-    "Vocabulary",
     "open_index",
 ]

@@ -14,12 +14,12 @@ import numpy as np
 
 from runner.contract import Struct
 from runner.errors import InputError
-from runner.retrieval import embedders, structures
+from runner.retrieval import bm25, embedders, structures
 from runner.retrieval.embedders import TextEmbedder, TokenEmbedder, Vectors
-from runner.retrieval.index import CHUNKS, DESCRIPTION, EMBEDDER, LEXICAL, TOKENS, VECTORS
+from runner.retrieval.index import BY_WORDS, CHUNKS, DESCRIPTION, EMBEDDER, TOKENS, VECTORS
 from runner.retrieval.journal import Journal, Tokens
 from runner.retrieval.searchers import MaxSim, normal
-from runner.retrieval.settings import Embedder, Flat, Hybrid, Ivf, Metric, Model, Structure, Vocabulary, by_token
+from runner.retrieval.settings import Bm25, Embedder, Flat, Hybrid, Ivf, Lexical, Metric, Model, Okapi, Structure, by_token
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Built:
 
     count: int
     vectors: int  # as many as chunks, but for late interaction: as many as tokens
-    dimension: int
+    dimension: int  # of BM25: different words
     recall: float
     truncated: int  # chunks longer than what the embedder reads
     embedded: int  # chunks embedded by this call; the others were found in ``work``
-    bytes: int  # of all index.faiss
+    bytes: int  # of index.faiss and of BM25's weights
 
 
 def build_index(
@@ -62,19 +62,15 @@ def build_index(
     """
     out.mkdir(parents=True, exist_ok=True)
     count = _copy(chunks, out / CHUNKS)
-    main: Model | Vocabulary = embedder.dense if isinstance(embedder, Hybrid) else embedder
-    if isinstance(main, Vocabulary):
-        model = embedders.bag_of_words(main, (row["text"] for row in _rows(chunks)))
+    if isinstance(embedder, Bm25):
+        built = _weigh(embedder, chunks, count, out, progress, warn)
     else:
-        model = embedders.load(main, embedder_folder, device=device)
-    save = isinstance(main, Vocabulary) or embedder_folder is not None
-    built = _Part(chunks, count, model, structure, metric, work or out, progress, warn).build(out, save=save)
-    if isinstance(embedder, Hybrid):
-        words = embedders.bag_of_words(embedder.lexical, (row["text"] for row in _rows(chunks)))
-        folder = out / LEXICAL
-        folder.mkdir(exist_ok=True)
-        lexical = _Part(chunks, count, words, Flat(), metric, folder, lambda done, total: None, warn).build(folder, save=True)
-        built = replace(built, bytes=built.bytes + lexical.bytes)
+        main = embedder.dense if isinstance(embedder, Hybrid) else embedder
+        model = _model(main, chunks, embedder_folder, device)
+        save = isinstance(main, Lexical) or embedder_folder is not None
+        built = _Part(chunks, count, model, structure, metric, work or out, progress, warn).build(out, save=save)
+        if isinstance(embedder, Hybrid):
+            built = replace(built, bytes=built.bytes + _weigh(embedder.lexical, chunks, count, out, lambda done, total: None, warn).bytes)
     described = {
         "embedder": _plain(embedder),
         "faiss": _plain(structure),
@@ -90,9 +86,25 @@ def build_index(
     return built
 
 
+def _model(settings: Model | Lexical, chunks: Path, folder: Path | None, device: str) -> TextEmbedder:
+    if isinstance(settings, Lexical):
+        return embedders.bag_of_words(settings, (row["text"] for row in _rows(chunks)))
+    return embedders.load(settings, folder, device=device)
+
+
+def _weigh(
+    settings: Okapi, chunks: Path, count: int, out: Path, progress: Callable[[int, int], None], warn: Callable[[str], None]
+) -> Built:
+    weighed = bm25.build(settings, (row["text"] for row in _rows(chunks)), out / BY_WORDS, lambda done: progress(done, count))
+    if weighed.wordless:
+        warn(f"{weighed.wordless} of {count} chunks hold no word for BM25, which never finds them")
+    progress(count, count)
+    return Built(count, count, weighed.words, 1.0, 0, count, weighed.bytes)
+
+
 @dataclass(frozen=True)
 class _Part:
-    """One ranking of an index: the vectors that one embedder gives the chunks, in one structure."""
+    """The vectors that an embedder gives the chunks, in one structure."""
 
     chunks: Path
     count: int

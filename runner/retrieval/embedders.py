@@ -8,14 +8,14 @@ import string
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from math import log
+from math import inf, log
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from runner.errors import InputError, StepError
-from runner.retrieval.settings import LateInteraction, Model, Vocabulary
+from runner.retrieval.settings import LateInteraction, Lexical, Model
 
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -23,9 +23,10 @@ Vectors = np.ndarray[Any, np.dtype[np.float32]]
 class TextEmbedder:
     """A loaded embedder that gives each text one vector, together with its settings."""
 
-    def __init__(self, model: Any, settings: Model | Vocabulary) -> None:
+    def __init__(self, model: Any, settings: Model | Lexical) -> None:
         self.model, self.settings = model, settings
-        self.batch_size = 256 if isinstance(settings, Vocabulary) else settings.batch_size
+        self.batch_size = 256 if isinstance(settings, Lexical) else settings.batch_size
+        self._asked = self._cut = 0
 
     @property
     def dimension(self) -> int:
@@ -38,24 +39,60 @@ class TextEmbedder:
 
     @property
     def longest(self) -> int | None:
-        """Tokens of a passage that are read; None when all are."""
-        return None if isinstance(self.settings, Vocabulary) else self.model.max_seq_length
+        """Tokens of a passage that are read, special ones included; None when all are."""
+        return self._limit
+
+    @property
+    def longest_query(self) -> int | None:
+        """Tokens of a question that are read, special ones included; None when all are."""
+        return self._limit
 
     def passages(self, texts: list[str]) -> Vectors:
         """(number of texts, dimension), float32, not normalised."""
         return _finite(self._encode(self.model.encode_document, texts, "passage_prompt"))
 
     def queries(self, texts: list[str]) -> Vectors:
-        """(number of texts, dimension), float32, not normalised."""
+        """(number of texts, dimension), float32, not normalised. Those that are cut are counted in ``warnings``."""
+        self._count(texts)
         return _finite(self._encode(self.model.encode_query, texts, "query_prompt"))
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is to be said of the questions embedded so far."""
+        if not self._cut:
+            return []
+        return [
+            f"{self._cut} of {self._asked} questions are longer than the {self.longest_query} tokens that the embedder reads; "
+            "their ends are not searched for"
+        ]
 
     def truncated(self, texts: list[str]) -> int:
         """How many of the passages are longer than what the model reads; it would cut them without a word."""
-        if self.longest is None:
+        return self._longer(texts, self.longest, "passage_prompt", ("document", "passage", "corpus"))
+
+    def truncated_queries(self, texts: list[str]) -> int:
+        """How many of the questions are longer than what the model reads."""
+        return self._longer(texts, self.longest_query, "query_prompt", ("query",))
+
+    def _count(self, questions: list[str]) -> None:
+        self._asked += len(questions)
+        self._cut += self.truncated_queries(questions)
+
+    def _longer(self, texts: list[str], longest: int | None, given: str, own: tuple[str, ...]) -> int:
+        """The prompt is the one given, else the model's own, chosen as encode_query and encode_document choose it."""
+        if longest is None or not texts:
             return 0
-        prompt = getattr(self.settings, "passage_prompt", None) or ""
+        prompt = getattr(self.settings, given, None)
+        if prompt is None:
+            prompt = next((self.model.prompts[name] for name in own if name in self.model.prompts), "")
         rows = self.model.tokenizer([prompt + text for text in texts], truncation=False, verbose=False)["input_ids"]
-        return sum(len(row) > self.longest for row in rows)
+        return sum(len(row) > longest for row in rows)
+
+    @property
+    def _limit(self) -> int | None:
+        """A bag of words and a table of static word vectors read everything."""
+        longest = self.model.max_seq_length
+        return None if longest is None or longest == inf else int(longest)
 
     def set_prompts(self, query: str | None, passage: str | None) -> None:
         """Make these the model's own prompts, saved with it; None keeps what it has."""
@@ -83,7 +120,14 @@ class TokenEmbedder(TextEmbedder):
 
     @property
     def longest(self) -> int | None:
-        return self.model[0].document_length or self.model.max_seq_length
+        return self.model[0].document_length or self._limit
+
+    @property
+    def longest_query(self) -> int | None:
+        expansion = self.model[0].query_expansion
+        if expansion is not None and expansion["strategy"] == "fixed":
+            return int(expansion["length"])
+        return self.model[0].query_length or self._limit
 
     def passage_tokens(self, texts: list[str]) -> list[Vectors]:
         """Of each text (number of its tokens, dimension), float32; punctuation is left out where the model is made so."""
@@ -91,6 +135,7 @@ class TokenEmbedder(TextEmbedder):
 
     def query_tokens(self, texts: list[str]) -> list[Vectors]:
         """Of each text (number of its tokens, with those that the model adds to expand it; dimension), float32."""
+        self._count(texts)
         return [_finite(tokens) for tokens in self._encode(self.model.encode_query, texts, "query_prompt")]
 
     def passages(self, texts: list[str]) -> Vectors:
@@ -132,7 +177,7 @@ def load(settings: Model, folder: Path | None = None, *, device: str = "auto", d
     return TokenEmbedder(model, settings) if late else TextEmbedder(model, settings)
 
 
-def bag_of_words(settings: Vocabulary, texts: Iterable[str]) -> TextEmbedder:
+def bag_of_words(settings: Lexical, texts: Iterable[str]) -> TextEmbedder:
     """Build a lexical embedder from the chunks' texts, read once.
 
     Words are cut as sentence-transformers' WhitespaceTokenizer cuts them: at white space, without the punctuation
@@ -157,9 +202,9 @@ def bag_of_words(settings: Vocabulary, texts: Iterable[str]) -> TextEmbedder:
     return TextEmbedder(sentence_transformers.SentenceTransformer(modules=[words], device="cpu"), settings)
 
 
-def reopen(settings: Model | Vocabulary, folder: Path, device: str = "auto") -> TextEmbedder:
+def reopen(settings: Model | Lexical, folder: Path, device: str = "auto") -> TextEmbedder:
     """The embedder of an index: from ``folder`` when it was saved there, else by the name in its settings."""
-    if not isinstance(settings, Vocabulary):
+    if not isinstance(settings, Lexical):
         return load(settings, folder if folder.is_dir() else None, device=device)
     return TextEmbedder(library().SentenceTransformer(str(folder), device="cpu"), settings)
 

@@ -12,10 +12,10 @@ from runner.errors import ArtifactDamaged
 
 if TYPE_CHECKING:
     from runner.retrieval.searchers import Searcher
-    from runner.retrieval.settings import Model, Vocabulary
+    from runner.retrieval.settings import Lexical, Model
 
 DESCRIPTION, VECTORS, CHUNKS, EMBEDDER = "index.json", "index.faiss", "chunks.jsonl", "embedder"
-TOKENS, LEXICAL = "tokens.npy", "lexical"
+TOKENS, BY_WORDS = "tokens.npy", "bm25"
 _AGAIN = "build the index again"
 
 
@@ -23,8 +23,8 @@ _AGAIN = "build the index again"
 class Hit:
     """A chunk that answers a search: its row of ``chunks.jsonl``, and its score.
 
-    The score is the similarity (cosine: -1 to 1); of late interaction the sum of those of the question's tokens, of a hybrid
-    index that of the fused ranks.
+    The score is the similarity (cosine: -1 to 1); of late interaction the sum of those of the question's tokens, of BM25 that of the
+    question's words, of a hybrid index that of the fused ranks.
     """
 
     chunk: dict[str, Any]
@@ -49,16 +49,16 @@ class Index:
 
     @property
     def is_cosine(self) -> bool:
-        """Whether scores are cosines: neither sums over tokens, nor fused ranks, nor inner products."""
+        """Whether scores are cosines: neither sums over tokens or words, nor fused ranks, nor inner products."""
         settings = self.description["embedder"]
-        summed = settings["kind"] == "hybrid" or settings.get("scoring") == "max-sim"
+        summed = settings["kind"] in ("hybrid", "bm25") or settings.get("scoring") == "max-sim"
         return self.description["metric"] == "cosine" and not summed
 
     def search(self, texts: Sequence[str], k: int) -> list[list[Hit]]:
         """For each text its ``k`` best chunks, best first; fewer where there are fewer.
 
-        The embedder's query prompt is put before each text. Where texts have one vector each, a score of exactly 0 is no hit: with
-        a lexical embedder nothing is shared, and a text without any known word finds nothing.
+        The embedder's query prompt is put before each text. Where texts have one vector each, and with BM25, a score of exactly 0 is
+        no hit: no word is shared, and a text without any known word finds nothing.
         """
         if k < 1:
             raise ValueError(f"k must be at least 1, not {k}")
@@ -70,6 +70,11 @@ class Index:
         """A vector of length 1 for each hit (hits, dimension), float32, to compare chunks with one another."""
         return self._searcher.vectors([hit.row for hit in hits])
 
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What is to be said of the searches so far: questions that the embedder cut."""
+        return self._searcher.warnings
+
 
 def open_index(folder: Path, *, device: str = "auto") -> Index:
     """Open the index in ``folder`` (see ``docs/artifacts.md``).
@@ -80,7 +85,7 @@ def open_index(folder: Path, *, device: str = "auto") -> Index:
     import msgspec
 
     from runner.retrieval.searchers import Fused
-    from runner.retrieval.settings import Embedder, Hybrid
+    from runner.retrieval.settings import Bm25, Embedder, Hybrid
 
     description = _description(folder)
     chunks = _chunks(folder)
@@ -91,14 +96,16 @@ def open_index(folder: Path, *, device: str = "auto") -> Index:
     cosine = description["metric"] == "cosine"
     if isinstance(settings, Hybrid):
         dense = _part(folder, settings.dense, description, len(chunks), device, cosine)
-        words = _part(folder / LEXICAL, settings.lexical, description | {"dimension": None}, len(chunks), device, cosine)
+        words = _words(folder / BY_WORDS, description["count"], len(chunks))
         fused = Fused([dense, words], rank_constant=settings.rank_constant, depth=settings.depth)
         return Index(description, chunks, fused)
+    if isinstance(settings, Bm25):
+        return Index(description, chunks, _words(folder / BY_WORDS, description["count"], len(chunks)))
     return Index(description, chunks, _part(folder, settings, description, len(chunks), device, cosine))
 
 
-def _part(folder: Path, settings: Model | Vocabulary, description: Mapping[str, Any], rows: int, device: str, cosine: bool) -> Searcher:
-    """One ranking, its counts checked. ``description["dimension"]`` is None where only embedder and vectors can be compared."""
+def _part(folder: Path, settings: Model | Lexical, description: Mapping[str, Any], rows: int, device: str, cosine: bool) -> Searcher:
+    """The ranking by vectors, its counts checked."""
     from runner.retrieval.embedders import TokenEmbedder, reopen
     from runner.retrieval.searchers import MaxSim, Nearest
     from runner.retrieval.settings import by_token
@@ -114,7 +121,7 @@ def _part(folder: Path, settings: Model | Vocabulary, description: Mapping[str, 
             remedy=_AGAIN,
         )
     embedder = reopen(settings, folder / EMBEDDER, device)
-    said = description["dimension"] or vectors.d
+    said = description["dimension"]
     if not said == vectors.d == embedder.dimension:
         raise ArtifactDamaged(
             f"the dimensions differ: {DESCRIPTION} says {said}, {VECTORS} holds {vectors.d}, the embedder gives {embedder.dimension}",
@@ -125,6 +132,20 @@ def _part(folder: Path, settings: Model | Vocabulary, description: Mapping[str, 
         return Nearest(vectors, embedder, cosine=cosine)
     assert isinstance(embedder, TokenEmbedder)
     return MaxSim(vectors, tokens, embedder, cosine=cosine)
+
+
+def _words(folder: Path, count: int, rows: int) -> Searcher:
+    """The ranking by words, its counts checked."""
+    from runner.retrieval.bm25 import open_words
+
+    words = open_words(folder, _AGAIN)
+    if not count == words.count == rows:
+        raise ArtifactDamaged(
+            f"the counts differ: {DESCRIPTION} says {count} chunks, {BY_WORDS} weighs {words.count}, {CHUNKS} holds {rows} rows",
+            where=str(folder.parent),
+            remedy=_AGAIN,
+        )
+    return words
 
 
 def _description(folder: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import bm25s  # noqa: F401
 import faiss  # noqa: F401
 import torch  # noqa: F401
 

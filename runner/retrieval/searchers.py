@@ -1,4 +1,7 @@
-"""Three ways to rank the chunks of an index for a question: by one vector, by a vector for each token, and by both of two rankings."""
+"""Ways to rank the chunks of an index for a question: by one vector, by a vector for each token, and by several rankings together.
+
+The ranking by words is in :mod:`runner.retrieval.bm25`.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +38,11 @@ class Searcher(Protocol):
         """A vector of length 1 for each of these chunks (rows, dimension), to compare chunks with one another."""
         ...
 
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What is to be said of the questions searched so far."""
+        ...
+
 
 class Nearest:
     """By the similarity of the question's vector with the chunk's. A score of exactly 0 is no hit: no word is shared."""
@@ -61,6 +69,10 @@ class Nearest:
 
     def vectors(self, rows: Sequence[int]) -> Vectors:
         return normal(self._index.reconstruct_batch(np.asarray(rows, dtype=np.int64)), True)
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        return self._embedder.warnings
 
 
 class MaxSim:
@@ -91,6 +103,10 @@ class MaxSim:
 
     def vectors(self, rows: Sequence[int]) -> Vectors:
         return normal(np.stack([self._index.reconstruct_n(int(self._starts[row]), self._length(row)).mean(axis=0) for row in rows]), True)
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        return self._embedder.warnings
 
     def _rank(self, query: Vectors, k: int) -> Ranking:
         if self._all is not None:
@@ -129,6 +145,10 @@ class Fused:
 
     def vectors(self, rows: Sequence[int]) -> Vectors:
         return self._parts[0].vectors(rows)
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        return [warning for part in self._parts for warning in part.warnings]
 
 
 def fuse(rankings: Sequence[Ranking], constant: int) -> Ranking:

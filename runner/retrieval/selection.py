@@ -28,28 +28,30 @@ class Selector:
 
     def __init__(self, index: Index, selection: Selection, *, folder: Path | None = None, device: str = "auto") -> None:
         """``folder`` holds a reranker that does not come from the hub. StepError when it cannot be loaded."""
-        self._index = index
+        self._index, self._reranker = index, _Reranker(selection, folder, device) if isinstance(selection, CrossEncoder) else None
         self._candidates = 0 if isinstance(selection, Similarity) else selection.candidates
-        self._pick = _picker(index, selection, folder, device)
+        self._pick = self._reranker or _picker(index, selection)
 
     def search(self, texts: Sequence[str], k: int) -> list[list[Hit]]:
         """For each text at most ``k`` chunks, best first. The score of a hit is the search's; of a reranker its own, from 0 to 1."""
         found = self._index.search(texts, max(k, self._candidates))
         return self._pick(texts, found, k)
 
+    @property
+    def warnings(self) -> list[str]:
+        """What is to be said of the searches so far: questions that the embedder cut, pairs that the reranker cut."""
+        return [*self._index.warnings, *(self._reranker.warnings if self._reranker else ())]
 
-def _picker(index: Index, selection: Selection, folder: Path | None, device: str) -> Pick:
+
+def _picker(index: Index, selection: Selection) -> Pick:
     match selection:
-        case Similarity():
-            return lambda texts, found, k: [hits[:k] for hits in found]
         case InformationDensity(weight=weight):
             density = densities(index)
             return lambda texts, found, k: [_densest(hits, density, weight)[:k] for hits in found]
         case MaximalMarginalRelevance(lambda_mult=lambda_mult):
             return lambda texts, found, k: [_diverse(index, hits, lambda_mult, k) for hits in found]
-        case CrossEncoder():
-            model = _load(selection, folder, device)
-            return lambda texts, found, k: _reranked(model, selection.batch_size, texts, found, k)
+        case _:
+            return lambda texts, found, k: [hits[:k] for hits in found]
 
 
 def densities(index: Index) -> list[float]:
@@ -83,20 +85,44 @@ def _diverse(index: Index, hits: list[Hit], lambda_mult: float, k: int) -> list[
     return [hits[place] for place in taken]
 
 
-def _reranked(model: Any, batch_size: int, texts: Sequence[str], found: list[list[Hit]], k: int) -> list[list[Hit]]:
-    pairs = [(text, hit.chunk["text"]) for text, hits in zip(texts, found, strict=True) for hit in hits]
-    if not pairs:
-        return found
-    # Ranked by what the model gives, for a sigmoid makes large values equal.
-    values = model.predict(pairs, batch_size=batch_size, activation_fn=_as_it_is(), show_progress_bar=False).tolist()
-    if not all(map(math.isfinite, values)):
-        raise StepError("the reranker gives values that are not numbers", remedy="try another reranker")
-    given = iter(values)
-    ranked = []
-    for hits in found:
-        pairs_of = sorted([(next(given), hit) for hit in hits], key=lambda pair: -pair[0])[:k]
-        ranked.append([replace(hit, score=_sigmoid(value)) for value, hit in pairs_of])
-    return ranked
+class _Reranker:
+    """Puts what the search found in the order of a cross-encoder, and counts what it cut."""
+
+    def __init__(self, settings: CrossEncoder, folder: Path | None, device: str) -> None:
+        self._model, self._batch_size = _load(settings, folder, device), settings.batch_size
+        self._read = self._cut = 0
+
+    def __call__(self, texts: Sequence[str], found: list[list[Hit]], k: int) -> list[list[Hit]]:
+        pairs = [(text, hit.chunk["text"]) for text, hits in zip(texts, found, strict=True) for hit in hits]
+        if not pairs:
+            return found
+        self._count(pairs)
+        # Ranked by what the model gives, for a sigmoid makes large values equal.
+        values = self._model.predict(pairs, batch_size=self._batch_size, activation_fn=_as_it_is(), show_progress_bar=False).tolist()
+        if not all(map(math.isfinite, values)):
+            raise StepError("the reranker gives values that are not numbers", remedy="try another reranker")
+        given = iter(values)
+        ranked = []
+        for hits in found:
+            pairs_of = sorted([(next(given), hit) for hit in hits], key=lambda pair: -pair[0])[:k]
+            ranked.append([replace(hit, score=_sigmoid(value)) for value, hit in pairs_of])
+        return ranked
+
+    @property
+    def warnings(self) -> list[str]:
+        if not self._cut:
+            return []
+        return [
+            f"{self._cut} of {self._read} pairs of a question and a passage are longer than the {self._model.max_seq_length} tokens that "
+            "the reranker reads; it judges them without their ends"
+        ]
+
+    def _count(self, pairs: list[tuple[str, str]]) -> None:
+        """The library cuts the longer of the two without a word."""
+        questions, passages = ([pair[side] for pair in pairs] for side in (0, 1))
+        rows = self._model.tokenizer(questions, passages, truncation=False, verbose=False)["input_ids"]
+        self._read += len(rows)
+        self._cut += sum(len(row) > self._model.max_seq_length for row in rows)
 
 
 def _sigmoid(value: float) -> float:

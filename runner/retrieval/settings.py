@@ -13,6 +13,16 @@ Metric = Literal["cosine", "inner_product"]
 
 Name = Annotated[str, Meta(min_length=1)]
 
+StopWords = Literal[
+    "danish", "dutch", "english", "english_plus", "french", "german", "italian", "korean", "norwegian", "portuguese", "russian",
+    "spanish", "swedish", "turkish",
+]  # fmt: skip
+Stemmer = Literal[
+    "arabic", "armenian", "basque", "catalan", "czech", "danish", "dutch", "english", "esperanto", "estonian", "finnish", "french",
+    "german", "greek", "hindi", "hungarian", "indonesian", "irish", "italian", "lithuanian", "nepali", "norwegian", "persian", "polish",
+    "porter", "portuguese", "romanian", "russian", "serbian", "sesotho", "spanish", "swedish", "tamil", "turkish", "yiddish",
+]  # fmt: skip
+
 
 class Texts(Struct):
     """How a model that embeds texts is told questions from chunks, and where it stops reading."""
@@ -49,13 +59,24 @@ class LateInteraction(Texts, tag_field="kind", tag="late-interaction", kw_only=T
     batch_size: Annotated[int, doc("texts embedded at once", unit="texts", ge=1)] = 32
 
 
-class Vocabulary(Struct):
-    """How the words of a bag of words are chosen and weighed."""
+class Okapi(Struct):
+    """BM25 (Robertson and Zaragoza, 2009) over the words of the chunks, by bm25s.
 
-    max_features: Annotated[int, doc("size of the vocabulary; the words that stand in the most chunks are kept", unit="words", ge=1)] = 8192
-    min_df: Annotated[int, doc("words that stand in fewer chunks are left out", unit="chunks", ge=1)] = 1
-    use_idf: Annotated[bool, doc("weigh a word by its inverse document frequency, ln((1 + n) / (1 + df)) + 1")] = True
-    cumulative_term_frequency: Annotated[bool, doc("count a word as often as it stands in a text, instead of once")] = False
+    A question's words add up what each weighs in a chunk: its idf, times how often it stands there, which counts for less and less
+    (`k1`), and for less in a long chunk (`b`). Words are taken in lower case and Unicode form NFKC; scripts without spaces (Chinese,
+    Japanese, Thai, Lao, Khmer, Burmese) count each pair of neighbouring characters as a word.
+    """
+
+    k1: Annotated[float, doc("how soon a repeated word stops counting; 0: it counts once", ge=0)] = 1.5
+    b: Annotated[float, doc("how much the length of a chunk counts; 0: not at all", ge=0, le=1)] = 0.75
+    method: Annotated[
+        Literal["lucene", "robertson", "atire", "bm25l", "bm25+"], doc("which BM25: its formulas, as Kamphuis et al. (2020) list them")
+    ] = "lucene"
+    delta: Annotated[float, doc("what bm25l and bm25+ add for a word that stands in a chunk; no other method has it", ge=0)] = 0.5
+    stopwords: Annotated[StopWords | None, doc("words left out: those that bm25s lists for this language; null: none")] = None
+    stemmer: Annotated[
+        Stemmer | None, doc("Snowball's rules for this language, which make one word of `model` and `models`; null: words as they are")
+    ] = None
 
 
 class Flat(Struct, tag_field="kind", tag="flat"):
@@ -90,21 +111,33 @@ def is_folder(model: str) -> bool:
     return model.startswith((".", "/"))
 
 
-class Lexical(Vocabulary, tag_field="kind", tag="lexical"):
-    """Weighted bags of words over a vocabulary taken from the chunks: no download, no training, exact words only."""
+class Bm25(Okapi, tag_field="kind", tag="bm25"):
+    __doc__ = Okapi.__doc__
+
+
+class Lexical(Struct, tag_field="kind", tag="lexical"):
+    """A vector for the words of a text, weighed by idf, over a vocabulary taken from the chunks: no download, exact words only.
+
+    For the FAISS structures without a model. It takes 4 bytes a chunk and word of the vocabulary; to search by words, BM25 is better.
+    """
+
+    max_features: Annotated[int, doc("size of the vocabulary; the words that stand in the most chunks are kept", unit="words", ge=1)] = 8192
+    min_df: Annotated[int, doc("words that stand in fewer chunks are left out", unit="chunks", ge=1)] = 1
+    use_idf: Annotated[bool, doc("weigh a word by its inverse document frequency, ln((1 + n) / (1 + df)) + 1")] = True
+    cumulative_term_frequency: Annotated[bool, doc("count a word as often as it stands in a text, instead of once")] = False
 
 
 Model = SentenceTransformer | LateInteraction
 
 
 class Hybrid(Struct, tag_field="kind", tag="hybrid", kw_only=True):
-    """A ranking by meaning and one by words, joined by reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009).
+    """A ranking by meaning and one by words (BM25), joined by reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009).
 
     A chunk scores the sum of 1 / (`rank_constant` + its rank) over the rankings that hold it. The ranking by words is exhaustive.
     """
 
     dense: Annotated[Model, doc("what ranks by meaning")]
-    lexical: Annotated[Vocabulary, doc("what ranks by words")] = Vocabulary()
+    lexical: Annotated[Okapi, doc("what ranks by words: BM25")] = Okapi()
     rank_constant: Annotated[int, doc("the k of the fusion; larger values tell the first ranks less from the later", ge=0)] = 60
     depth: Annotated[int, doc("chunks taken from each ranking; never fewer than are asked for", unit="chunks", ge=1)] = 100
 
@@ -148,6 +181,6 @@ class CrossEncoder(Struct, tag_field="kind", tag="cross-encoder", kw_only=True):
     batch_size: Annotated[int, doc("pairs read at once", unit="pairs", ge=1)] = 32
 
 
-Embedder = SentenceTransformer | LateInteraction | Lexical | Hybrid
+Embedder = SentenceTransformer | LateInteraction | Lexical | Bm25 | Hybrid
 Selection = Similarity | InformationDensity | MaximalMarginalRelevance | CrossEncoder
 Structure = Flat | Hnsw | Ivf

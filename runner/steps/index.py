@@ -1,4 +1,4 @@
-"""Embeds chunks and builds a FAISS index over them."""
+"""Makes chunks searchable: by vectors in a FAISS index, by words with BM25, or by both."""
 
 from __future__ import annotations
 
@@ -8,15 +8,28 @@ from time import perf_counter
 from typing import Annotated, Any
 
 from runner.contract import MAIN, Context, Fault, HubUse, Inputs, Output, Port, Struct, Upstream, doc
-from runner.retrieval.settings import Embedder, Flat, Hybrid, Ivf, LateInteraction, Metric, Model, SentenceTransformer, Structure, is_folder
+from runner.retrieval.settings import (
+    Bm25,
+    Embedder,
+    Flat,
+    Hybrid,
+    Ivf,
+    LateInteraction,
+    Metric,
+    Model,
+    Okapi,
+    SentenceTransformer,
+    Structure,
+    is_folder,
+)
 
-VERSION = 1
+VERSION = 2
 PORTS = (Port("chunks", "chunks"), Port("embedder", "embedder", required=False))
 PRELOAD = ("runner.retrieval.preload",)
 
 
 class Params(Struct):
-    embedder: Annotated[Embedder, doc("what turns texts into vectors")]
+    embedder: Annotated[Embedder, doc("what chunks are found by: vectors of a model or of words, BM25, or both")]
     faiss: Annotated[Structure, doc("how the vectors are searched")] = Flat()
     metric: Annotated[Metric, doc("similarity of two vectors: cosine, or the inner product of the vectors as they are")] = "cosine"
 
@@ -38,6 +51,7 @@ def hub(params: Params) -> Iterable[HubUse]:
 
 def check(params: Params, upstream: Mapping[str, Sequence[Upstream]]) -> Iterable[Fault]:
     structure, (field, model) = params.faiss, _model(params)
+    yield from _of_words(params)
     if isinstance(structure, Ivf) and structure.nprobe > structure.nlist:
         yield Fault("faiss.nprobe", f"{structure.nprobe} lists to read of only {structure.nlist}", "at most faiss.nlist")
     tuned = bool(upstream.get("embedder"))
@@ -59,6 +73,18 @@ def check(params: Params, upstream: Mapping[str, Sequence[Upstream]]) -> Iterabl
         yield Fault(f"{field}.model", f"{model.model} is no hub id", "org/name, or a folder written with a leading ./")
     if is_folder(model.model) and model.revision is not None:
         yield Fault(f"{field}.revision", "a local folder has no revision", "no revision, or a hub id as model")
+
+
+def _of_words(params: Params) -> Iterable[Fault]:
+    embedder = params.embedder
+    if isinstance(embedder, Bm25):
+        if not isinstance(params.faiss, Flat):
+            yield Fault("faiss.kind", "BM25 has no vectors for FAISS, and its search is exact", "no such key, or embedder: {kind: lexical}")
+        if params.metric != "cosine":
+            yield Fault("metric", "BM25 has no vectors to compare", "no such key")
+    field, words = ("embedder.lexical", embedder.lexical) if isinstance(embedder, Hybrid) else ("embedder", embedder)
+    if isinstance(words, Okapi) and words.delta != Okapi().delta and words.method not in ("bm25l", "bm25+"):
+        yield Fault(f"{field}.delta", f"{words.method} has no delta", "no such key, or method: bm25l or bm25+")
 
 
 def _model(params: Params) -> tuple[str, Model | None]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta
 
 from runner import contract
-from runner.contract import MAIN, Context, Fault, HubUse, Inputs, Output, Port, Upstream, doc
+from runner.contract import MAIN, Context, Fault, HubUse, Inputs, Output, Port, Struct, Upstream, doc
 from runner.errors import InputError
 from runner.retrieval.settings import Name, SentenceTransformer, Texts, is_folder
-from runner.steps.train import Optimizer, Scheduler
+from runner.steps.train.params import Optimizer, Scheduler
+
+if TYPE_CHECKING:
+    from runner.retrieval.embedders import TextEmbedder
 
 VERSION = 1
 PORTS = (
@@ -21,11 +24,23 @@ PORTS = (
     Port("chunks", "chunks", required=False),
     Port("evaluation", "examples", required=False),
 )
+_COUNTED_TOGETHER = 1024  # texts
 PRELOAD = ("runner.training.preload", "runner.retrieval.preload")
 
 
+class Scratch(Struct):
+    """An embedder with a vector for every word of the chunks, and their mean for a text (StaticEmbedding)."""
+
+    embedding_dim: Annotated[int, doc("length of a vector", ge=1)] = 256
+    vocab_size: Annotated[int, doc("words that get a vector: those that stand in the most chunks", unit="words", ge=2)] = 8192
+    seed: Annotated[int, doc("draws the vectors", ge=0)] = 0
+
+
 class Params(Texts, kw_only=True):
-    model: Annotated[Name, doc("hub id (`org/name`), or a local folder written with a leading `./`, `../` or `/`")]
+    model: Annotated[
+        Name | None, doc("hub id (`org/name`), or a local folder written with a leading `./`, `../` or `/`; this or `scratch`")
+    ] = None
+    scratch: Annotated[Scratch | None, doc("a small embedder built here from the texts of the chunks, without a download")] = None
     scale: Annotated[float, doc("what the cosines are multiplied by in the loss: an inverse temperature", gt=0)] = 20.0
     num_train_epochs: Annotated[float, doc("passes over the pairs; max_steps comes first", gt=0)] = 1.0
     max_steps: Annotated[int, doc("optimiser steps; -1: as many as num_train_epochs gives", ge=-1)] = -1
@@ -64,19 +79,24 @@ def outputs(params: Params) -> Mapping[str, Output]:
 
 
 def sources(params: Params) -> Mapping[str, Sequence[str]]:
-    return {"model": [params.model]} if is_folder(params.model) else {}
+    return {"model": [params.model]} if params.model is not None and is_folder(params.model) else {}
 
 
 def hub(params: Params) -> Iterable[HubUse]:
-    if not is_folder(params.model):
+    if params.model is not None and not is_folder(params.model):
         yield HubUse("model", "model", params.model, params.revision)
 
 
 def check(params: Params, upstream: Mapping[str, Sequence[Upstream]]) -> Iterable[Fault]:
-    if not is_folder(params.model) and params.model.count("/") > 1:
+    if (params.model is None) == (params.scratch is None):
+        yield Fault("model", "there is none" if params.model is None else "`scratch` is there too", "one of model and scratch")
+    if params.model is not None and not is_folder(params.model) and params.model.count("/") > 1:
         yield Fault("model", f"{params.model} is no hub id", "org/name, or a folder written with a leading ./")
-    if is_folder(params.model) and params.revision is not None:
-        yield Fault("revision", "a local folder has no revision", "no revision, or a hub id as model")
+    if params.revision is not None and (params.model is None or is_folder(params.model)):
+        what = "`scratch` makes a model that" if params.model is None else "a local folder"
+        yield Fault("revision", f"{what} has no revision", "no revision, or a hub id as model")
+    if params.model is None and params.max_seq_length is not None:
+        yield Fault("max_seq_length", "what `scratch` builds reads texts of any length", "no max_seq_length, or a model")
     if params.bf16 and params.fp16:
         yield Fault("fp16", "bf16 is on too", "one of bf16 and fp16")
     if params.max_steps == 0:
@@ -87,7 +107,6 @@ def check(params: Params, upstream: Mapping[str, Sequence[Upstream]]) -> Iterabl
 
 
 def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
-    from runner.retrieval.embedders import load
     from runner.retrieval.pairs import Passages
     from runner.training.embedder import tune_embedder
     from runner.training.loading import device_of
@@ -102,11 +121,10 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
     pairs = [(question.text, passages.texts[id]) for question in taught.questions for id in question.asked_of]
 
     device = device_of(ctx.resources.device)
-    folder = (ctx.root / params.model).resolve() if is_folder(params.model) else None
-    settings = SentenceTransformer(model=params.model, revision=params.revision, max_seq_length=params.max_seq_length)
     with quiet("datasets"):
-        embedder = load(settings, folder, device=device, dtype="float32")
+        embedder = _base(params, list(passages.texts.values()), ctx, device)
         embedder.set_prompts(params.query_prompt, params.passage_prompt)
+        _count_cut(embedder, taught, tested, ctx)
         tuned = tune_embedder(
             embedder.model,
             pairs,
@@ -143,6 +161,21 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
     _tell(tuned, len(pairs), ctx)
 
 
+def _base(params: Params, texts: list[str], ctx: Context, device: str) -> TextEmbedder:
+    from runner.retrieval.embedders import TextEmbedder, load
+
+    settings = SentenceTransformer(model=params.model, revision=params.revision, max_seq_length=params.max_seq_length)
+    if params.scratch is not None:
+        from runner.retrieval.scratch import static_embedder
+
+        scratch = params.scratch
+        model = static_embedder(texts, embedding_dim=scratch.embedding_dim, vocab_size=scratch.vocab_size, seed=scratch.seed)
+        return TextEmbedder(model.to(device), settings)
+    assert params.model is not None
+    folder = (ctx.root / params.model).resolve() if is_folder(params.model) else None
+    return load(settings, folder, device=device, dtype="float32")
+
+
 def _questions(passages: Any, examples: Any, ctx: Context) -> Any:
     found = passages.questions(examples.path / "examples.jsonl")
     if not found.questions:
@@ -172,6 +205,21 @@ def _held_out(taught: Any, tested: Any, ctx: Context) -> Any:
         tested.passages,
         {id: question.answered_by for id, question in new.items()},
     )
+
+
+def _count_cut(embedder: Any, taught: Any, tested: Any, ctx: Context) -> None:
+    """Warn of texts that the embedder reads only the beginning of: of those tuned on, and of those measured by, all passages."""
+    questions = {question.text for part in (taught, tested) if part is not None for question in part.questions}
+    passages = taught.passages if tested is not None else {id for question in taught.questions for id in question.asked_of}
+    for noun, longest, texts, longer in (
+        ("questions", embedder.longest_query, list(questions), embedder.truncated_queries),
+        ("passages", embedder.longest, [taught.passages[id] for id in passages], embedder.truncated),
+    ):
+        cut = sum(longer(texts[start : start + _COUNTED_TOGETHER]) for start in range(0, len(texts), _COUNTED_TOGETHER))
+        if cut:
+            ctx.warn(
+                f"{cut} of {len(texts)} {noun} are longer than the {longest} tokens that the embedder reads; it knows only their beginning"
+            )
 
 
 def _folded(text: str) -> str:

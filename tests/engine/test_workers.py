@@ -157,3 +157,13 @@ def test_a_worker_killed_from_outside_is_that_steps_failure(root: Path, store: S
     assert result.instances["a"].error is not None
     assert "was killed (SIGKILL)" in result.instances["a"].error["message"]
     assert result.instances["b"].state == "done"
+
+
+def test_an_input_whose_bytes_are_whole_but_wrong_is_the_steps_failure() -> None:
+    """Only damage that the hash shows can be mended by making the artifact again; its place is a key, not a file."""
+    from runner.engine.worker import describe
+    from runner.errors import ArtifactDamaged
+
+    found = describe(ArtifactDamaged("the counts differ", where="objects/ab/main", remedy="build the index again"))
+    assert (found.damaged, found.message, found.remedy) == ("", "objects/ab/main: the counts differ", "build the index again")
+    assert describe(ArtifactDamaged("not as it was written", where="ab" * 32)).damaged == "ab" * 32

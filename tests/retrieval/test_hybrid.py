@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ArtifactDamaged
-from runner.retrieval import Flat, Hnsw, Hybrid, Lexical, SentenceTransformer, Vocabulary, open_index
+from runner.retrieval import Bm25, Flat, Hnsw, Hybrid, Okapi, SentenceTransformer, open_index
 from runner.retrieval.build import build_index
 from runner.retrieval.searchers import fuse
 
@@ -20,10 +20,10 @@ def test_fusion_sums_the_reciprocal_ranks() -> None:
 
 
 def test_a_hybrid_index_fuses_the_rankings_of_its_two_parts(chunks: Path, tmp_path: Path, embedder_folder: Path) -> None:
-    settings = Hybrid(dense=DENSE, lexical=Vocabulary(min_df=1), rank_constant=5, depth=20)
+    settings = Hybrid(dense=DENSE, lexical=Okapi(k1=1.2, method="atire"), rank_constant=5, depth=20)
     build_index(chunks, tmp_path / "hybrid", embedder=settings, embedder_folder=embedder_folder, structure=Hnsw(), device="cpu")
     build_index(chunks, tmp_path / "dense", embedder=DENSE, embedder_folder=embedder_folder, structure=Hnsw(), device="cpu")
-    build_index(chunks, tmp_path / "lexical", embedder=Lexical(), structure=Flat())
+    build_index(chunks, tmp_path / "lexical", embedder=Bm25(k1=1.2, method="atire"), structure=Flat())
     questions = ["Where is the zebra?", "the small bird sang", "quux"]
     index = open_index(tmp_path / "hybrid", device="cpu")
     parts = [open_index(tmp_path / name, device="cpu").search(questions, 20) for name in ("dense", "lexical")]
@@ -46,15 +46,15 @@ def test_what_is_described_and_checked_on_opening(chunks: Path, tmp_path: Path, 
     described = json.loads((folder / "index.json").read_text())["embedder"]
     assert described["kind"] == "hybrid"
     assert described["dense"]["kind"] == "sentence-transformer"
-    assert described["lexical"] == {"max_features": 8192, "min_df": 1, "use_idf": True, "cumulative_term_frequency": False}
-    assert sorted(path.name for path in (folder / "lexical").iterdir()) == ["embedder", "index.faiss"]
-    build_index(chunks, tmp_path / "small", embedder=Lexical(), structure=Flat())
+    assert described["lexical"] == {"k1": 1.5, "b": 0.75, "method": "lucene", "delta": 0.5, "stopwords": None, "stemmer": None}
+    assert sorted(path.name for path in folder.iterdir()) == ["bm25", "chunks.jsonl", "embedder", "index.faiss", "index.json"]
     lines = chunks.read_text().splitlines(keepends=True)
     chunks.write_text("".join(lines[:-1]))
-    build_index(chunks, tmp_path / "fewer", embedder=Lexical(), structure=Flat())
-    (folder / "lexical" / "index.faiss").write_bytes((tmp_path / "fewer" / "index.faiss").read_bytes())
-    with pytest.raises(ArtifactDamaged, match=r"lexical: the counts differ: index\.json says 120 chunks, index\.faiss holds 119 vectors"):
+    build_index(chunks, tmp_path / "fewer", embedder=Bm25(), structure=Flat())
+    for file in (tmp_path / "fewer" / "bm25").iterdir():
+        (folder / "bm25" / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(ArtifactDamaged, match=r"index\.json says 120 chunks, bm25 weighs 119, chunks\.jsonl holds 120 rows"):
         open_index(folder)
-    (folder / "lexical" / "index.faiss").unlink()
-    with pytest.raises(ArtifactDamaged, match=r"lexical/index\.faiss: the file is missing"):
+    (folder / "bm25" / "words.json").unlink()
+    with pytest.raises(ArtifactDamaged, match=r"bm25: the weights of the words cannot be read"):
         open_index(folder)

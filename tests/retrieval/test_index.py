@@ -53,18 +53,29 @@ def test_dense_index_equals_exhaustive_search_where_it_claims_to(
     assert json.loads((tmp_path / "index" / "index.json").read_text())["recall_at_10"] == round(built.recall, 6)
 
 
-def test_recall_tells_a_poor_index_from_a_good_one(chunks: Path, tmp_path: Path, embedder_folder: Path) -> None:
-    def recall(structure: Ivf) -> float:
-        return build_index(
-            chunks,
-            tmp_path / f"index-{structure.nprobe}",
-            embedder=SentenceTransformer(model="./tiny"),
-            embedder_folder=embedder_folder,
-            structure=structure,
-        ).recall
-
-    assert recall(Ivf(nlist=20, nprobe=1)) < 0.8
-    assert recall(Ivf(nlist=20, nprobe=20)) == 1
+@pytest.mark.parametrize(
+    ("structure", "low", "high"),
+    [
+        (Hnsw(), 0.99, 1),
+        (Hnsw(m=2, ef_construction=1, ef_search=1), 0.1, 0.9),
+        (Ivf(nlist=20, nprobe=20), 1, 1),
+        (Ivf(nlist=20, nprobe=1), 0.1, 0.8),
+    ],
+)
+def test_recall_tells_a_poor_index_from_a_good_one(
+    structure: Hnsw | Ivf, low: float, high: float, chunks: Path, tmp_path: Path, embedder_folder: Path
+) -> None:
+    """And it is the share of the ten nearest chunks of an exhaustive search that the index finds, for the beginnings of the chunks."""
+    settings = SentenceTransformer(model="./tiny")
+    found = {}
+    for name, searched in (("index", structure), ("flat", Flat())):
+        build_index(chunks, tmp_path / name, embedder=settings, embedder_folder=embedder_folder, structure=searched, device="cpu")
+        texts = [" ".join(json.loads(line)["text"].split()[:12]) for line in chunks.read_text().splitlines()]
+        found[name] = [{hit.row for hit in hits} for hits in open_index(tmp_path / name, device="cpu").search(texts, 10)]
+    measured = json.loads((tmp_path / "index" / "index.json").read_text())["recall_at_10"]
+    share = sum(len(one & other) for one, other in zip(found["index"], found["flat"], strict=True)) / (10 * len(found["flat"]))
+    assert measured == pytest.approx(share, abs=0.01)  # chunks that are equally near are no misses
+    assert low <= measured <= high
 
 
 def test_more_results_than_chunks_and_lists_that_are_not_read_give_no_empty_rows(
@@ -208,6 +219,22 @@ def test_the_embedders_own_prompts_are_used_unless_others_are_given(chunks: Path
     assert best("own") < 0.9999  # the same text, but with another prompt before it
     assert best("none", query_prompt="", passage_prompt="") == pytest.approx(1, abs=1e-5)
     assert best("same", query_prompt="passage: ") == pytest.approx(1, abs=1e-5)
+
+
+def test_each_instruction_goes_to_its_own_side(chunks: Path, tmp_path: Path, embedder_folder: Path) -> None:
+    import faiss
+    from sentence_transformers import SentenceTransformer as Model
+
+    settings = SentenceTransformer(model="./tiny", query_prompt="query: ", passage_prompt="passage: ")
+    build_index(chunks, tmp_path / "index", embedder=settings, embedder_folder=embedder_folder, structure=Flat(), device="cpu")
+    model = Model(str(embedder_folder), device="cpu")
+    texts = [json.loads(line)["text"] for line in chunks.read_text(encoding="utf-8").splitlines()]
+    passages = model.encode([f"passage: {text}" for text in texts], normalize_embeddings=True)
+    held = faiss.read_index(str(tmp_path / "index" / "index.faiss")).reconstruct_n(0, 120)
+    assert held == pytest.approx(passages, abs=1e-5)
+    query = model.encode("query: the small bird sang", normalize_embeddings=True)
+    for hit in open_index(tmp_path / "index", device="cpu").search(["the small bird sang"], 120)[0]:
+        assert hit.score == pytest.approx(passages[hit.row] @ query, abs=1e-5)
 
 
 class TestDamage:

@@ -87,3 +87,20 @@ def save_reranker(folder: Path, seed: int = 0, labels: int = 1) -> Path:
     BertForSequenceClassification(config).eval().save_pretrained(folder)
     BertTokenizerFast(str(folder / "vocab.txt"), model_max_length=64).save_pretrained(folder)
     return folder
+
+
+def save_static(folder: Path, seed: int = 0) -> Path:
+    """A table of random word vectors, of which a text's are averaged (sentence-transformers' StaticEmbedding)."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+
+    tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(["[UNK]", *WORDS])}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    torch.manual_seed(seed)
+    words = StaticEmbedding(tokenizer, embedding_weights=torch.randn(len(WORDS) + 1, 16).numpy())
+    SentenceTransformer(modules=[words], device="cpu").save(str(folder), create_model_card=False)
+    return folder

@@ -22,8 +22,16 @@ IVF: dict[str, Any] = {**DENSE, "faiss": {"kind": "ivf", "nlist": 4, "nprobe": 1
 HNSW: dict[str, Any] = {**DENSE, "faiss": {"kind": "hnsw", "m": 4, "ef_construction": 4, "ef_search": 1}}
 
 COLBERT: dict[str, Any] = {"embedder": {"kind": "late-interaction", "model": "org/colbert"}}
-HYBRID: dict[str, Any] = {"embedder": {"kind": "hybrid", "dense": DENSE["embedder"], "lexical": {"max_features": 30}}}
+HYBRID: dict[str, Any] = {"embedder": {"kind": "hybrid", "dense": DENSE["embedder"], "lexical": {"k1": 1.2}}}
 HYBRID_COLBERT: dict[str, Any] = {"embedder": {"kind": "hybrid", "dense": COLBERT["embedder"]}}
+
+BM25: dict[str, Any] = {"embedder": {"kind": "bm25"}}
+
+
+def with_field(params: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    head, _, rest = path.partition(".")
+    return {**params, head: with_field(params[head], rest, value) if rest else value}
+
 
 #: Field -> (params, another value of the field); in a union, of one of the members that have it.
 CASES: dict[str, tuple[dict[str, Any], Any]] = {
@@ -37,6 +45,12 @@ CASES: dict[str, tuple[dict[str, Any], Any]] = {
     "embedder.min_df": (LEXICAL, 2),
     "embedder.use_idf": (LEXICAL, False),
     "embedder.cumulative_term_frequency": (LEXICAL, True),
+    "embedder.k1": (BM25, 0.0),
+    "embedder.b": (BM25, 0.0),
+    "embedder.method": (BM25, "atire"),
+    "embedder.delta": (with_field(BM25, "embedder.method", "bm25l"), 2.0),
+    "embedder.stopwords": (BM25, "english"),
+    "embedder.stemmer": (BM25, "english"),
     "embedder.scoring": (COLBERT, "mean-pool"),
     "embedder.dense.model": (HYBRID, "org/other"),
     "embedder.dense.revision": (HYBRID, "0123abc"),
@@ -45,10 +59,12 @@ CASES: dict[str, tuple[dict[str, Any], Any]] = {
     "embedder.dense.max_seq_length": (HYBRID, 4),
     "embedder.dense.batch_size": (HYBRID, 3),
     "embedder.dense.scoring": (HYBRID_COLBERT, "mean-pool"),
-    "embedder.lexical.max_features": (HYBRID, 3),
-    "embedder.lexical.min_df": (HYBRID, 2),
-    "embedder.lexical.use_idf": (HYBRID, False),
-    "embedder.lexical.cumulative_term_frequency": (HYBRID, True),
+    "embedder.lexical.k1": (HYBRID, 0.0),
+    "embedder.lexical.b": (HYBRID, 0.0),
+    "embedder.lexical.method": (HYBRID, "bm25l"),
+    "embedder.lexical.delta": (with_field(HYBRID, "embedder.lexical.method", "bm25+"), 9.0),
+    "embedder.lexical.stopwords": (HYBRID, "english"),
+    "embedder.lexical.stemmer": (HYBRID, "english"),
     "embedder.rank_constant": (HYBRID, 2),
     "embedder.depth": (HYBRID, 7),
     "faiss.m": (HNSW, 8),
@@ -128,11 +144,6 @@ def run(tmp_path: Path) -> Callable[..., tuple[Path, LocalContext]]:
     return run
 
 
-def with_field(params: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
-    head, _, rest = path.partition(".")
-    return {**params, head: with_field(params[head], rest, value) if rest else value}
-
-
 @pytest.mark.parametrize("case", sorted(CASES | OTHERS))
 def test_every_field_is_used(case: str, calls: list[Any], run: Any) -> None:
     params, field, value = OTHERS[case] if case in OTHERS else (CASES[case][0], case, CASES[case][1])
@@ -142,7 +153,7 @@ def test_every_field_is_used(case: str, calls: list[Any], run: Any) -> None:
         calls.clear()
         folder, _ = run(params, name)
         found = open_index(folder, device="cpu").search(["the small bird sang", "cat of the house"], 5)
-        vectors = [path.read_bytes() for path in sorted(folder.rglob("index.faiss"))]
+        vectors = [path.read_bytes() for name in ("index.faiss", "*.npy", "vocab*") for path in sorted(folder.rglob(name))]
         return [vectors, [[(hit.chunk["id"], hit.score) for hit in hits] for hits in found], list(calls)]
 
     before, after = observed(params, "before"), observed(with_field(params, field, value), "after")
@@ -203,6 +214,10 @@ def test_threads_are_used(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("params", "path", "found"),
     [
+        ({**BM25, "faiss": {"kind": "hnsw"}}, "faiss.kind", "BM25 has no vectors for FAISS, and its search is exact"),
+        ({**BM25, "metric": "inner_product"}, "metric", "BM25 has no vectors to compare"),
+        (with_field(BM25, "embedder.delta", 1.0), "embedder.delta", "lucene has no delta"),
+        (with_field(HYBRID, "embedder.lexical.delta", 1.0), "embedder.lexical.delta", "lucene has no delta"),
         ({**LEXICAL, "faiss": {"kind": "ivf", "nlist": 4, "nprobe": 5}}, "faiss.nprobe", "5 lists to read of only 4"),
         ({"embedder": {"kind": "sentence-transformer", "model": "a/b/c"}}, "embedder.model", "a/b/c is no hub id"),
         (
@@ -233,6 +248,7 @@ def test_check(params: dict[str, Any], path: str, found: str) -> None:
     [
         (DENSE, "embedder.model", "org/tiny is named, and a tuned embedder is bound"),
         (COLBERT, "embedder.model", "org/colbert is named, and a tuned embedder is bound"),
+        (BM25, "embedder.kind", "it reads no model, and a tuned embedder is bound"),
         (LEXICAL, "embedder.kind", "it reads no model, and a tuned embedder is bound"),
         (
             {"embedder": {"kind": "sentence-transformer", "revision": "x"}},

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
+import safetensors.numpy
 
 from runner.contract import MAIN, Artifact
 from runner.errors import InputError
@@ -42,7 +44,9 @@ CASES: dict[str, Any] = {
     "logging_steps": 2,
     "seed": 7,
 }
-PROVED = set(CASES)
+#: Another value of every field of an embedder that is built here.
+SCRATCH: dict[str, Any] = {"embedding_dim": 8, "vocab_size": 10, "seed": 1}
+PROVED = {*CASES, *(f"scratch.{field}" for field in SCRATCH)}
 
 
 def rows(file: Path, found: list[dict[str, Any]]) -> Artifact:
@@ -120,6 +124,45 @@ def test_every_field_reaches_the_library(field: str, run: Any, models: Path, mon
     assert before == observed(params, "again")
 
 
+def built(field: str | None = None) -> dict[str, Any]:
+    scratch = {"embedding_dim": 16} | ({field: SCRATCH[field]} if field else {})
+    return {name: value for name, value in TINY.items() if name != "model"} | {"scratch": scratch}
+
+
+@pytest.mark.parametrize("field", sorted(SCRATCH))
+def test_every_field_of_scratch_makes_another_embedder(field: str, run: Any) -> None:
+    vectors = [
+        safetensors.numpy.load_file(run(built(changed), name, evaluation=None)[0] / "model.safetensors")["embedding.weight"]
+        for name, changed in (("before", None), ("after", field), ("again", None))
+    ]
+    assert not np.array_equal(vectors[0], vectors[1])
+    assert np.array_equal(vectors[0], vectors[2])
+
+
+def test_an_embedder_that_was_built_here_is_tuned(run: Any) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    folder, context = run(built() | {"learning_rate": 0.1, "num_train_epochs": 10, "scale": 5.0})
+    described = json.loads((folder / "embedder.json").read_text(encoding="utf-8"))
+    assert described["base"] == {"model": None, "revision": None}
+    losses = [point["loss"] for point in context.curve if "loss" in point]
+    assert sum(losses[-4:]) < 0.9 * sum(losses[:4])
+    assert SentenceTransformer(str(folder), device="cpu").encode(["anything"]).shape == (1, 16)
+
+
+@pytest.mark.parametrize(
+    ("params", "path", "found"),
+    [
+        ({}, "model", "there is none"),
+        ({"model": "a/b", "scratch": {}}, "model", "`scratch` is there too"),
+        ({"scratch": {}, "revision": "main"}, "revision", "`scratch` makes a model that has no revision"),
+        ({"scratch": {}, "max_seq_length": 9}, "max_seq_length", "what `scratch` builds reads texts of any length"),
+    ],
+)
+def test_one_of_model_and_scratch(params: dict[str, Any], path: str, found: str) -> None:
+    assert [(fault.path, fault.found) for fault in KIND.module.check(msgspec.convert(params, KIND.params), {})] == [(path, found)]
+
+
 def test_what_is_written_and_told(run: Any, models: Path) -> None:
     from sentence_transformers import SentenceTransformer
 
@@ -135,10 +178,27 @@ def test_what_is_written_and_told(run: Any, models: Path) -> None:
     assert context.facts["hit_at_10_after"] == held_out["after"]["hit_at_10"]
     assert [json.loads(line)["step"] for line in (folder / "log.jsonl").read_text().splitlines()] == [1, 2, 3, 4]
     assert [point["step"] for point in context.curve if "loss" in point] == [1, 2, 3, 4]
-    assert SentenceTransformer(str(folder), device="cpu").prompts["query"] == "query: "
+    saved, base = (SentenceTransformer(str(path), device="cpu") for path in (folder, models / "tiny"))
+    assert saved.prompts["query"] == "query: "
+    assert abs(saved.encode("the cat") - base.encode("the cat")).max() > 1e-3  # what was tuned, not what it was tuned from
     again, _ = run(TINY | {"query_prompt": "query: "}, "again")
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         assert path.read_bytes() == (again / path.relative_to(folder)).read_bytes(), path.name
+
+
+def test_texts_that_are_cut_are_told(run: Any, inputs: dict[str, Artifact]) -> None:
+    """Chunks have 6 words, questions 4; two more tokens mark beginning and end."""
+    _, context = run(TINY | {"max_seq_length": 7, "max_steps": 1}, "measured")
+    assert context.warnings[1:] == ["24 of 24 passages are longer than the 7 tokens that the embedder reads; it knows only their beginning"]
+    _, context = run(TINY | {"max_seq_length": 7, "max_steps": 1}, "tuned", evaluation=None)
+    assert context.warnings == ["16 of 16 passages are longer than the 7 tokens that the embedder reads; it knows only their beginning"]
+    _, context = run(TINY | {"max_seq_length": 5, "max_steps": 1, "passage_prompt": "passage : "}, "short", evaluation=None)
+    assert [warning.split(" that")[0] for warning in context.warnings] == [
+        "16 of 16 questions are longer than the 5 tokens",
+        "16 of 16 passages are longer than the 5 tokens",
+    ]
+    _, context = run(TINY | {"max_steps": 1}, "whole", evaluation=None)
+    assert context.warnings == []
 
 
 def test_without_evaluation_nothing_is_measured(run: Any) -> None:
