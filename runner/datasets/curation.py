@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from runner.datasets.folding import background
+from runner.datasets.leakage import Leaks
 from runner.datasets.mixing import identity
 from runner.datasets.near_duplicates import NearDuplicates
 from runner.datasets.standalone import dangling
@@ -162,7 +164,8 @@ def supported(evidence: Callable[[Example], str | None], min_share: float = 0.6,
 def standalone(also: Sequence[str] = ()) -> Rule:
     """The question can be understood without its text; see :func:`runner.datasets.standalone.dangling`.
 
-    ``also`` are further patterns (Python's ``re``, case ignored). InputError for one that is none.
+    One that follows others in a conversation passes unchecked: what it means is said there. ``also`` are further patterns (Python's
+    ``re``, case ignored). InputError for one that is none.
     """
     patterns = []
     for pattern in also:
@@ -170,7 +173,7 @@ def standalone(also: Sequence[str] = ()) -> Rule:
             patterns.append(re.compile(pattern, re.I))
         except re.error as error:
             raise InputError(f"{pattern!r} is no regular expression: {error}", where="standalone.also") from None
-    return lambda example: dangling(example["question"], patterns)
+    return lambda example: UNCHECKED if example.get("history") else dangling(example["question"], patterns)
 
 
 def duplicates(compare: Literal["exact", "normalised", "question"] = "normalised") -> Rule:
@@ -190,15 +193,31 @@ def duplicates(compare: Literal["exact", "normalised", "question"] = "normalised
 def near_duplicates(examples: Sequence[Example], near: float = 0.8, compare: Literal["question", "pair"] = "pair") -> Rule:
     """No earlier example that stays is nearly equal, in its question or in question and answer; for these very examples, in one pass.
 
-    ``near`` is the least Jaccard similarity, see :class:`runner.datasets.near_duplicates.NearDuplicates`.
+    Questions of another context or history are not compared. ``near`` is the least Jaccard similarity, see
+    :class:`runner.datasets.near_duplicates.NearDuplicates`.
     """
     texts = (example["question"] if compare == "question" else f"{example['question']}\n{example['answer']}" for example in examples)
-    twins = NearDuplicates(texts, near, within=[example.get("context") or "" for example in examples]).repeats()
+    twins = NearDuplicates(texts, near, within=map(background, examples)).repeats()
     place = {id(example): number for number, example in enumerate(examples)}
 
     def rule(example: Example) -> str | None:
         twin = twins.get(place[id(example)])
         return None if twin is None else _same(examples[twin], example, "nearly ")
+
+    return rule
+
+
+def unseen(examples: Sequence[Example], held_out: Sequence[tuple[str, Example]], near: float = 0.8) -> Rule:
+    """No example of ``held_out``, which are given with their names, asks the same or nearly so; for these very examples.
+
+    ``near`` is the least Jaccard similarity of two questions with the same context, see :class:`runner.datasets.leakage.Leaks`.
+    """
+    found = Leaks(examples, near, shown=held_out).counterparts(range(len(examples)), ())
+    place = {id(example): number for number, example in enumerate(examples)}
+
+    def rule(example: Example) -> str | None:
+        twin = found[place[id(example)]].get("shown")
+        return None if twin is None else f"its question, or nearly so, is held out as {twin}"
 
     return rule
 

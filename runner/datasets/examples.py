@@ -11,12 +11,13 @@ from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple
 
 from runner.datasets.columns import is_blank, lookup, text_of
+from runner.datasets.conversations import Conversations, Turn, before_last, last_exchange
 from runner.datasets.nested import kind
 from runner.datasets.reading import Record
 from runner.errors import InputError
 
 #: What a record can give an example: the first five are taken from the column of the same name where nothing else is said.
-FIELDS = ("id", "question", "answer", "document", "type", "answers", "context")
+FIELDS = ("id", "question", "answer", "document", "type", "answers", "context", "conversation", "history")
 
 #: Where a field comes from: a column or a path into it, or a function of the columns that raises ValueError.
 Source = str | Callable[[Mapping[str, Any]], str]
@@ -45,18 +46,21 @@ def examples(
     values: Mapping[str, Mapping[str, str]] | None = None,
     reference: Literal["required", "optional"] = "required",
     origin: str = "",
+    conversations: Conversations | None = None,
     bad: list[Bad] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Examples as rows of ``examples.jsonl``.
 
     ``fields`` says for the names in :data:`FIELDS` where they come from, and ``extra`` for what else is to be kept, by name; a column
     named there keeps its type. ``answers`` (all answers that are right) gives ``answer`` too, its first, where that is not named.
+    ``conversation`` (a list of turns, read by ``conversations``) gives question, answer and ``history``, the turns before them; where
+    ``answer`` or ``answers`` is named besides, it ends with the question. ``history`` gives the turns before ``question`` alone.
     ``values`` translates what a field or extra holds: another value is an error. With ``reference: optional`` an example may have an
     empty answer. ``origin`` says where the examples come from; by default the file's name. Without an ``id`` an example is named by a
     hash of its text, so that names outlive a change of order. Rows that give no example are put into ``bad``; without that list they
     end in an InputError that shows the first ten.
     """
-    form = _Form(dict(fields or {}), extra or {}, values or {}, reference == "optional", origin)
+    form = _Form(dict(fields or {}), extra or {}, values or {}, reference == "optional", origin, conversations or Conversations())
     errors: list[Bad] = [] if bad is None else bad
     seen, copies = dict[str, str](), defaultdict[str, int](lambda: 1)
     left = _LOOKED_AT
@@ -68,7 +72,7 @@ def examples(
             example = form.example(record)
             named = "id" in example
             if not named:
-                example["id"] = hashlib.sha256(f"{example['question']}\0{example['answer']}".encode()).hexdigest()[:12]
+                example["id"] = _name(example)
             first = seen.setdefault(example["id"], here)
             if first != here:
                 if named:
@@ -103,24 +107,26 @@ class _Form:
         values: Mapping[str, Mapping[str, str]],
         optional: bool,
         origin: str,
+        conversations: Conversations,
     ) -> None:
         self.fields, self.extra, self.values, self.optional, self.origin = fields, extra, values, optional, origin
+        self.conversations = conversations
 
     def example(self, record: Record) -> dict[str, Any]:
         columns = record.columns
-        question, answers = self._text(columns, "question"), self._answers(columns)
-        if answers and "answer" not in self.fields:
-            answer = answers[0]
-        elif self.optional:
-            answer = "" if self._missing(columns, "answer") else self._text(columns, "answer", blank=True)
+        answers = self._answers(columns)
+        if "conversation" in self.fields:
+            history, question, answer = self._exchange(columns, answers)
         else:
-            answer = self._text(columns, "answer")
+            history, question, answer = self._history(columns), self._text(columns, "question"), self._answer(columns, answers)
         example: dict[str, Any] = {
             "question": question,
             "answer": answer,
             "documents": self._documents(columns),
             "origin": self.origin or _stem(record.file),
         }
+        if history:
+            example["history"] = history
         if answers:
             example["answers"] = list(dict.fromkeys([answer, *answers] if answer else answers))
         for field in ("id", "type", "context"):
@@ -129,6 +135,31 @@ class _Form:
         if self.extra:
             example["extra"] = {name: self._extra(columns, name, source) for name, source in self.extra.items()}
         return example
+
+    def _answer(self, columns: Mapping[str, Any], answers: list[str]) -> str:
+        if answers and "answer" not in self.fields:
+            return answers[0]
+        if self.optional:
+            return "" if self._missing(columns, "answer") else self._text(columns, "answer", blank=True)
+        return self._text(columns, "answer")
+
+    def _exchange(self, columns: Mapping[str, Any], answers: list[str]) -> tuple[list[Turn], str, str]:
+        """The turns before, the question and the answer of a conversation."""
+        source = str(self.fields["conversation"])
+        history, question, answer = last_exchange(self.conversations.read(lookup(columns, source), source))
+        question = self._translated(question, "question")
+        if self.fields.keys() & {"answer", "answers"}:
+            if answer:
+                raise ValueError(f"`{source}` ends with the assistant's turn, and the answer is to come from elsewhere")
+            return history, question, self._answer(columns, answers)
+        if not answer and not self.optional:
+            raise ValueError(f"`{source}` ends with the user's turn: there is no answer")
+        return history, question, self._translated(answer, "answer") if answer else ""
+
+    def _history(self, columns: Mapping[str, Any]) -> list[Turn]:
+        source = self.fields.get("history")
+        value = None if source is None else lookup(columns, str(source))
+        return [] if is_blank(value) else before_last(self.conversations.read(value, str(source)), str(source))
 
     def _missing(self, columns: Mapping[str, Any], field: str) -> bool:
         source = self.fields.get(field, field)
@@ -199,6 +230,11 @@ class _Form:
         except (TypeError, ValueError):
             raise ValueError(f"`{source}` is {kind(value)}, which cannot be kept") from None
         return value
+
+
+def _name(example: Mapping[str, Any]) -> str:
+    history = (turn["content"] for turn in example.get("history", ()))
+    return hashlib.sha256("\0".join([*history, example["question"], example["answer"]]).encode()).hexdigest()[:12]
 
 
 def _from(source: Source) -> str:

@@ -22,6 +22,15 @@ def fold(text: str) -> str:
 
 
 def asked(example: Mapping[str, Any]) -> str:
-    """What an example gives a model: the question, and the context that comes with it, where one does."""
-    context = example.get("context")
-    return f"{example['question']}\n{context}" if context else str(example["question"])
+    """What an example gives a model: what was said before, the question, and the context that comes with it, where one does."""
+    return "\n".join(filter(None, [said_before(example), example["question"], example.get("context")]))
+
+
+def said_before(example: Mapping[str, Any]) -> str:
+    """The turns before the question as one text; "" where it is the first."""
+    return "\n".join(turn["content"] for turn in example.get("history") or ())
+
+
+def background(example: Mapping[str, Any]) -> str:
+    """What a question must share with another to be compared with it: the context, and what was said before."""
+    return "\n".join(filter(None, [said_before(example), example.get("context")]))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from runner.datasets.folding import asked, fold
+from runner.datasets.folding import asked, fold, said_before
 from runner.datasets.near_duplicates import NearDuplicates, Progress
 
 Example = dict[str, Any]
@@ -24,9 +24,11 @@ class Leakage:
     """Shares (0 to 1) of a part's examples with a counterpart elsewhere.
 
     ``document``: one from the same document; ``context``: one with the same context; ``question``: the same question up to case,
-    punctuation and spaces (with the same context, where there is one); ``near_question``: a nearly equal one; ``shown``: its question, or a
-    nearly equal one, stands in a text that the model is shown besides; ``any``: one of these. ``answer``: the same answer of
-    40 characters or more, which is not in ``any``. ``pairs``: up to ten pairs (id here, name there, why).
+    punctuation and spaces (with the same context and after the same turns, where there are any); ``near_question``: a nearly equal
+    one; ``shown``: its question, or a nearly equal one, stands in a text that the model is shown besides; ``any``: one of these.
+    ``answer``: the same answer of 40 characters or more, which is not in ``any``. ``pairs``: up to ten pairs (id here, name there, why).
+
+    An example that was taken from a conversation gives away its earlier exchanges too: each counts as a question with an answer there.
     """
 
     document: float
@@ -40,6 +42,14 @@ class Leakage:
 
     def row(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def exchanges(example: Example) -> Iterable[Example]:
+    """The earlier exchanges of an example's conversation, as examples."""
+    history = example.get("history") or []
+    for turn in range(0, len(history), 2):
+        question, answer = history[turn]["content"], history[turn + 1]["content"]
+        yield {**example, "history": history[:turn], "question": question, "answer": answer}
 
 
 class Leaks:
@@ -61,19 +71,29 @@ class Leaks:
         progress: Progress | None = None,
     ) -> None:
         self._examples = examples
-        lines = [(f"{name}:{number}", line, "") for name, text in (files or {}).items() for number, line in enumerate(text.splitlines(), 1)]
-        named = [(name, example["question"], example.get("context") or "") for name, example in shown]
-        self._shown = [row for row in [*named, *lines] if row[1].strip()]
+        earlier = [(place, exchange) for place, example in enumerate(examples) for exchange in exchanges(example)]
+        lines = [
+            (f"{name}:{number}", {"question": line})
+            for name, text in (files or {}).items()
+            for number, line in enumerate(text.splitlines(), 1)
+            if line.strip()
+        ]
+        named = [(name, part) for name, example in shown for part in (example, *exchanges(example))]
+        known = [*examples, *(exchange for _, exchange in earlier), *(example for _, example in (*named, *lines))]
+        self._place_of = [*range(len(examples)), *(place for place, _ in earlier)]
+        self._earlier: dict[int, list[tuple[int, Example]]] = {}
+        for number, (place, exchange) in enumerate(earlier, len(examples)):
+            self._earlier.setdefault(place, []).append((number, exchange))
         self._questions = [fold(asked(example)) for example in examples]
         self._search = NearDuplicates(
-            [*(example["question"] for example in examples), *(question for _, question, _ in self._shown)],
+            (f"{said_before(example)}\n{example['question']}" for example in known),
             near,
             progress,
-            within=[*(example.get("context") or "" for example in examples), *(context for _, _, context in self._shown)],
+            within=(example.get("context") or "" for example in known),
         )
-        places = range(len(examples), len(examples) + len(self._shown))
-        by_twin = self._search.twins(range(len(examples)), places) if self._shown else {}
-        self._shown_as = {place: self._shown[twin - len(examples)][0] for place, twin in by_twin.items()}
+        names, first = [name for name, _ in (*named, *lines)], len(self._place_of)
+        by_twin = self._search.twins(range(len(examples)), range(first, len(known))) if names else {}
+        self._shown_as = {place: names[twin - first] for place, twin in by_twin.items()}
         for name, text in (files or {}).items():
             for place in self._contained(fold(text).encode("utf-8", "surrogatepass")):
                 self._shown_as.setdefault(place, name)
@@ -89,18 +109,21 @@ class Leaks:
             example = self._examples[place]
             questions.setdefault(self._questions[place], example["id"])
             answers.setdefault(fold(example["answer"]), example["id"])
+            for _, exchange in self._earlier.get(place, ()):
+                questions.setdefault(fold(asked(exchange)), example["id"])
+                answers.setdefault(fold(exchange["answer"]), example["id"])
             if example.get("context"):
                 contexts.setdefault(fold(example["context"]), example["id"])
             for document in example.get("documents", []):
                 documents.setdefault(document, example["id"])
-        near = self._search.twins(places, others)
+        near = self._search.twins(places, [*others, *(number for place in others for number, _ in self._earlier.get(place, ()))])
         found = []
         for place in places:
             example = self._examples[place]
             answer = fold(example["answer"])
             there = {
                 "question": questions.get(self._questions[place]),
-                "near_question": self._examples[near[place]]["id"] if place in near else None,
+                "near_question": self._examples[self._place_of[near[place]]]["id"] if place in near else None,
                 "shown": self._shown_as.get(place),
                 "context": contexts.get(fold(example["context"])) if example.get("context") else None,
                 "document": next((documents[name] for name in example.get("documents", []) if name in documents), None),

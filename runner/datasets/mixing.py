@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from runner.datasets.folding import asked, fold
+from runner.datasets.folding import asked, background, fold
 from runner.datasets.near_duplicates import NearDuplicates, Progress
 from runner.errors import StepError
 
@@ -45,13 +45,13 @@ def mix(
 ) -> Mixed:
     """One set out of several.
 
-    ``duplicates`` tells which examples count as one, the first of which stays: ``exact`` (same question, context and answer),
-    ``normalised`` (the same up to case, punctuation and spaces), ``question`` (same question and context up to these, whatever the
-    answer), ``near`` and ``near_question`` (nearly the same: a Jaccard similarity of at least ``near``, see ``near_duplicates``), or
-    none (``keep``). The one that stays is then of the documents of all, so that a split by document sees them. ``limits`` caps sets.
-    ``weights`` gives the wanted proportions of sets; as many examples are taken as these allow, and of sets without a weight all. What
-    is left out is drawn with ``seed``. Ids that clash get a suffix. ``progress`` is called with the texts compared so far and
-    their number.
+    ``duplicates`` tells which examples count as one, the first of which stays: ``exact`` (same question, history, context and
+    answer), ``normalised`` (the same up to case, punctuation and spaces), ``question`` (the same but for the answer), ``near`` and
+    ``near_question`` (nearly the same, after the same history and with the same context: a Jaccard similarity of at least ``near``,
+    see ``near_duplicates``), or none (``keep``). The one that stays is then of the documents of all, so that a split by document sees
+    them. ``limits`` caps sets. ``weights`` gives the wanted proportions of sets; as many examples are taken as these allow, and of
+    sets without a weight all. What is left out is drawn with ``seed``. Ids that clash get a suffix. ``progress`` is called with the
+    texts compared so far and their number.
     """
     given = [(name, {**example, "documents": list(example.get("documents", []))}) for name, rows in sets.items() for example in rows]
     twins = _twins([example for _, example in given], duplicates, near, progress)
@@ -93,7 +93,7 @@ def _twins(examples: list[Example], duplicates: Duplicates, near: float, progres
         case "near" | "near_question":
             answered = duplicates == "near"
             texts = (f"{example['question']}\n{example['answer']}" if answered else example["question"] for example in examples)
-            return NearDuplicates(texts, near, progress, within=(example.get("context") or "" for example in examples)).repeats()
+            return NearDuplicates(texts, near, progress, within=map(background, examples)).repeats()
         case _:
             first: dict[object, int] = {}
             stays = [first.setdefault(identity(example, duplicates), place) for place, example in enumerate(examples)]

@@ -76,6 +76,19 @@ def hub_records(id: str, config: str | None, split: str, revision: str | None, *
         ) from error
 
 
+def hub_file(id: str, file: str, revision: str | None, *, offline: bool = False) -> Path:
+    """A file of a hub data set's repository, in the hub's own cache; ``offline`` takes what is there. StepError when it cannot be had."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(id, file, repo_type="dataset", revision=revision, local_files_only=offline))
+    except Exception as error:  # the hub's client and its transport raise errors of many kinds
+        reason = str(error).strip().split("\n")[0]
+        raise StepError(
+            f"the file cannot be fetched: {reason}", where=f"{id}/{file}", remedy="check id, file, revision and the network"
+        ) from error
+
+
 def _jsonl(path: Path, name: str) -> Iterator[Row]:
     with opened(path, name) as file:
         for number, line in lines(file):

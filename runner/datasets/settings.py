@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -26,6 +26,20 @@ class Table(Struct):
     quoting: Annotated[
         bool, doc('.csv and .tsv: a cell may stand in double quotes, as in RFC 4180; false: `"` is a character like any other')
     ] = True
+
+
+class Turns(Struct):
+    """How the turns of a conversation lie in their list."""
+
+    role: Annotated[str, doc("where a turn tells who speaks: a key, or a path into the turn", min_length=1)] = "role"
+    content: Annotated[str, doc("where a turn has its text; `content.0.text` where it is a list of parts", min_length=1)] = "content"
+    roles: Annotated[
+        dict[str, Literal["user", "assistant", "system"]],
+        doc("what other words for who speaks mean, such as `{human: user, gpt: assistant}`; user, assistant and system mean themselves"),
+    ] = {}
+    drop_system: Annotated[
+        bool, doc("leave out a system's turns, and count them: the system prompt is the model's; false: such a turn makes a row bad")
+    ] = False
 
 
 class IdFile(Struct):
@@ -59,6 +73,11 @@ class Fields(Struct):
     answer: Annotated[str | None, doc("where the reference answer is; null: the first of `answers`, where that is named")] = None
     answers: Annotated[str | None, doc("where the list of all right answers is; scores take the best of them")] = None
     context: Annotated[str | None, doc("where the text that the question is about is")] = None
+    conversation: Annotated[
+        str | None,
+        doc("where a conversation is, a list of turns: its last question and answer become the example's, the turns before its history"),
+    ] = None
+    history: Annotated[str | None, doc("where the turns before `question` are, as a list")] = None
     document: Annotated[str | None, doc("where the document's id is, or a list of ids; by default also in `documents`")] = None
     type: Annotated[str | None, doc("where the kind of question is")] = None
     id: Annotated[str | None, doc("where the example's own name is; without one it is made from the text")] = None
@@ -71,4 +90,8 @@ class Hub(Struct):
     id: Annotated[str, doc("the data set's name on the hub", min_length=1)]
     config: Annotated[str | None, doc("its configuration, where it has several")] = None
     split: Annotated[str, doc("which of its splits")] = "train"
+    file: Annotated[
+        str | None,
+        doc("a file of its repository, read like a local one: for a set that comes with a loading script, which is never run"),
+    ] = None
     revision: Annotated[str | None, doc("the hub's revision of it; null: the one in the recipe's lock file")] = None

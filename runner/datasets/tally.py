@@ -39,7 +39,9 @@ class Tally:
             self.usable += 1
             yield example
 
-    def summary(self, conditions: Sequence[Condition], left_out: Sequence[int], bad: Sequence[Bad]) -> dict[str, Any]:
+    def summary(
+        self, conditions: Sequence[Condition], left_out: Sequence[int], bad: Sequence[Bad], system_turns: int = 0
+    ) -> dict[str, Any]:
         """The content of ``dataset.json``."""
         broken = Counter(row.file for row in bad)
         return {
@@ -50,6 +52,7 @@ class Tally:
             "bad": len(bad),
             "usable": self.usable,
             "taken": self.taken,
+            **({"system_turns": system_turns} if system_turns else {}),
         }
 
     def check(self, summary: Mapping[str, Any], bad: Sequence[Bad], limits: Mapping[str, int]) -> None:

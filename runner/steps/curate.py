@@ -26,6 +26,7 @@ PORTS = (
     Port("examples", "examples"),
     Port("chunks", "chunks", required=False, about="where `supported` and `quality` find the text of pairs that name their chunks"),
     Port("documents", "documents", required=False, about="the same for pairs that name documents only"),
+    Port("held_out", "examples", arity="many", required=False, about="test sets whose questions `unseen` keeps out"),
 )
 
 _Most = Annotated[int, Meta(ge=1)] | None
@@ -94,6 +95,12 @@ class NearDuplicates(Struct):
     near: Annotated[float, doc("from which Jaccard similarity of 5-grams two count as nearly equal", ge=0.1, le=1)] = 0.8
 
 
+class Unseen(Struct):
+    """No question of a test set is trained on, nor one that is nearly equal."""
+
+    near: Annotated[float, doc("from which Jaccard similarity of 5-grams two questions count as nearly equal", ge=0.1, le=1)] = 0.8
+
+
 class Quality(Struct):
     """A teacher grades each pair against its text from 1 to 5. The grade stays with the pair, as `quality`."""
 
@@ -119,7 +126,8 @@ class Params(Struct):
     ] = None
     duplicates: Annotated[Duplicates | None, doc("6. no two pairs are the same")] = None
     near_duplicates: Annotated[NearDuplicates | None, doc("7. no two pairs are nearly equal")] = None
-    quality: Annotated[Quality | None, doc("8. a teacher's grade is high enough")] = None
+    unseen: Annotated[Unseen | None, doc("8. no example of the port `held_out` asks the same or nearly so")] = None
+    quality: Annotated[Quality | None, doc("9. a teacher's grade is high enough")] = None
 
 
 def outputs(params: Params) -> Mapping[str, Output]:
@@ -139,6 +147,10 @@ def check(params: Params, upstream: Mapping[str, Sequence[Upstream]]) -> Iterabl
     for port in ("chunks", "documents"):
         if upstream.get(port) and params.supported is None and params.quality is None:
             yield Fault("", f"no rule reads the port `{port}`", "`supported` or `quality`, or nothing bound to it")
+    if upstream.get("held_out") and params.unseen is None:
+        yield Fault("", "no rule reads the port `held_out`", "`unseen`, or nothing bound to it")
+    if params.unseen is not None and not upstream.get("held_out"):
+        yield Fault("unseen", "no test set is bound", "from: {held_out: STEP}")
 
 
 def prompts(params: Params) -> Iterable[PromptUse]:
@@ -169,8 +181,11 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
     if params.supported or params.quality:
         rows = {port: read_rows(bound.path / f"{port}.jsonl") for port in ("chunks", "documents") if (bound := inputs.get(port))}
         texts = evidence(given, **rows)
+    held_out = [
+        (f"{bound.step}/{row['id']}", row) for bound in inputs.get("held_out") or () for row in read_rows(bound.path / "examples.jsonl")
+    ]
     kept, sorting = curation.curate(
-        given, _rules(params, texts), progress=lambda done, total: ctx.progress(done, total, "examples by rules")
+        given, _rules(params, texts, held_out), progress=lambda done, total: ctx.progress(done, total, "examples by rules")
     )
     if params.quality is not None:
         kept = _graded(params.quality, kept, texts, sorting, out, ctx)
@@ -205,18 +220,20 @@ def _report(sorting: Sorting, given: int, kept: int, ctx: Context) -> None:
         )
 
 
-def _rules(params: Params, texts: Mapping[str, str]) -> dict[str, Callable[[list[Example]], Rule]]:
+def _rules(params: Params, texts: Mapping[str, str], held_out: Sequence[tuple[str, Example]]) -> dict[str, Callable[[list[Example]], Rule]]:
     """The rules that are applied, in their order: each is made for the examples that come to it."""
     from runner.datasets import curation
 
     made: dict[str, Callable[[list[Example]], Rule]] = {}
-    for name in ("schema", "length", "language", "standalone", "supported", "duplicates", "near_duplicates"):
+    for name in ("schema", "length", "language", "standalone", "supported", "duplicates", "near_duplicates", "unseen"):
         rule = getattr(params, name)
         if rule is not None:
             values = {field: getattr(rule, field) for field in rule.__struct_fields__}
             if name == "supported":
                 values["evidence"] = lambda example: texts.get(example["id"])
-            made[name] = partial(_make, getattr(curation, name), values, name == "near_duplicates")
+            if name == "unseen":
+                values["held_out"] = held_out
+            made[name] = partial(_make, getattr(curation, name), values, name in ("near_duplicates", "unseen"))
     return made
 
 
@@ -228,13 +245,15 @@ def _graded(
     quality: Quality, examples: list[Example], texts: Mapping[str, str], sorting: Sorting, out: Path, ctx: Context
 ) -> list[Example]:
     """The examples whose grade is high enough, each with its grade."""
+    from runner.datasets.conversations import told
     from runner.teachers import Rejected
     from runner.teachers.grading import grades
 
     wrong: dict[str, str] = {}
     scores: dict[str, int] = {}
     with opening.open_caller(quality.teacher, ctx, replies=out / "provenance" / "replies.jsonl") as caller:
-        found = grades(examples, texts, caller, ctx.prompt(quality.prompt), attempts=quality.attempts)
+        asked = [{**example, "question": told(example)} for example in examples]
+        found = grades(asked, texts, caller, ctx.prompt(quality.prompt), attempts=quality.attempts)
         for done, (example, grade) in enumerate(zip(examples, found, strict=True), 1):
             if isinstance(grade, Rejected):
                 wrong[example["id"]] = f"no grade: {grade}"

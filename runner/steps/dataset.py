@@ -14,7 +14,7 @@ from msgspec import Meta
 from msgspec.structs import asdict
 
 from runner.contract import MAIN, Context, Fault, HubUse, Inputs, Output, Port, Struct, Upstream, doc
-from runner.datasets.settings import Condition, Fields, Hub, Table
+from runner.datasets.settings import Condition, Fields, Hub, Table, Turns
 from runner.errors import InputError, StepError
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Params(Struct):
             "blanks). Question, answer, document, type and id are taken from the column of their own name where they are left out"
         ),
     ] = Fields()
+    turns: Annotated[Turns, doc("how turns lie in the list that `fields.conversation` or `fields.history` names")] = Turns()
     values: Annotated[
         dict[str, dict[str, str]],
         doc("what values of a field mean, such as `answer: {0: negative, 1: positive}`; another value makes a row bad"),
@@ -102,6 +103,15 @@ def check(params: Params, upstream: Mapping[str, Sequence[Upstream]]) -> Iterabl
         yield from _check_format(params, "table.sheet", params.table.sheet is not None, (".xlsx",))
         texts = params.table.delimiter is not None or not params.table.quoting
         yield from _check_format(params, "table.delimiter" if params.table.delimiter else "table.quoting", texts, (".csv", ".tsv"))
+    if params.hub is not None and params.hub.file is not None:
+        from runner.datasets.files import format_of
+        from runner.datasets.reading import FORMATS
+
+        if format_of(params.hub.file) not in FORMATS:
+            yield Fault("hub.file", "has no known extension", ", ".join(FORMATS))
+        for name, given in (("config", params.hub.config is not None), ("split", params.hub.split != "train")):
+            if given:
+                yield Fault(f"hub.{name}", "a file is read as a whole", f"no `{name}`, or no `file`")
     if params.table.columns is not None and params.table.header != 1:
         yield Fault("table.header", "the table has no row of names, as `columns` says", "either `header` or `columns`")
     for number, condition in enumerate(params.filter):
@@ -114,8 +124,9 @@ def check(params: Params, upstream: Mapping[str, Sequence[Upstream]]) -> Iterabl
             inline(text, path)
         except InputError as error:
             yield Fault(path, error.message, error.remedy)
+    yield from _check_turns(params)
     mapped = {"id", "question", "answer", "type", *(name for name, _ in _named(params.fields))}
-    known = sorted((mapped | set(params.fields.extra)) - {"document"})
+    known = sorted((mapped | set(params.fields.extra)) - {"conversation", "document", "history"})
     for name in params.values:
         if name not in known:
             yield Fault(f"values.{name}", "there is no such field", f"one of {', '.join(known)}")
@@ -128,9 +139,9 @@ def check(params: Params, upstream: Mapping[str, Sequence[Upstream]]) -> Iterabl
 
 
 def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
-    from runner.datasets import Bad, Filter, RowWriter, Tally, draw, examples
+    from runner.datasets import Bad, Conversations, Filter, RowWriter, Tally, draw, examples
 
-    tally, bad = Tally(), list[Bad]()
+    tally, bad, conversations = Tally(), list[Bad](), Conversations(params.turns)
     wanted = Filter(params.filter, _members(params, ctx))
     found = examples(
         wanted.over(_reported(tally.reading(_files(params, ctx)), ctx)),
@@ -139,6 +150,7 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
         values=params.values,
         reference=params.reference,
         origin=params.hub.id if params.hub is not None else "",
+        conversations=conversations,
         bad=bad if params.on_bad_row == "skip" else None,
     )
     usable = tally.passing(islice(found, ctx.preview or params.first))
@@ -147,7 +159,7 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
             rows.write(example)
             tally.taken += 1
     limits = {} if params.at_most or ctx.preview else {"first": params.first, "sample": params.sample}
-    summary = tally.summary(params.filter, wanted.left_out, bad)
+    summary = tally.summary(params.filter, wanted.left_out, bad, conversations.system_turns)
     tally.check(summary, bad, {name: number for name, number in limits.items() if number is not None})
     text = json.dumps(summary, ensure_ascii=False, sort_keys=True)
     (out / MAIN / "dataset.json").write_text(text + "\n", encoding="utf-8", newline="\n")
@@ -156,6 +168,9 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
             for row in bad:
                 rows.write({"reason": "bad row", "detail": f"{row.where}: {row.reason}", "file": row.file, "place": row.place})
         ctx.warn(f"{len(bad)} of {summary['read']} rows are left out; the first: {bad[0].where}: {bad[0].reason}")
+    if conversations.system_turns:
+        turns = "turn of a system is" if conversations.system_turns == 1 else "turns of a system are"
+        ctx.warn(f"{conversations.system_turns} {turns} left out: the system prompt is the model's")
     for name in tally.empty_files:
         ctx.warn(f"{name} holds no rows")
     ctx.progress(summary["read"], summary["read"], "rows")
@@ -166,11 +181,14 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
 
 def _files(params: Params, ctx: Context) -> Iterator[tuple[str, Iterator[Record]]]:
     """Each file, or the hub's set, with its records."""
-    from runner.datasets import hub_records, read_records
+    from runner.datasets import hub_file, hub_records, read_records
 
-    if params.hub is not None:
+    hub = params.hub
+    if hub is not None and hub.file is not None:
+        path, name = hub_file(hub.id, hub.file, hub.revision, offline=ctx.offline), f"{hub.id}/{hub.file}"
+        yield name, read_records(path, name, params.records, params.table)
+    elif hub is not None:
         streaming = (params.first is not None or ctx.preview is not None) and not ctx.offline  # the hub's cache holds whole splits only
-        hub = params.hub
         yield hub.id, hub_records(hub.id, hub.config, hub.split, hub.revision, streaming=streaming)
     else:
         for path in ctx.sources["path"]:
@@ -229,13 +247,30 @@ def _templates(fields: Fields) -> Iterator[tuple[str, str]]:
             yield f"fields.{name}", text
 
 
+def _check_turns(params: Params) -> Iterable[Fault]:
+    fields = params.fields
+    named = [name for name in ("conversation", "history") if getattr(fields, name) is not None]
+    for name in named:
+        if _TEMPLATE.search(getattr(fields, name)):
+            yield Fault(f"fields.{name}", "is a template, which gives a text", "a column, or a path into it, that holds a list of turns")
+    if fields.conversation is not None:
+        for name in ("question", "history"):
+            if getattr(fields, name) is not None:
+                yield Fault(f"fields.{name}", f"the conversation gives the {name}", f"no `{name}`, or no `conversation`")
+    if not named and params.turns != Turns():
+        yield Fault("turns", "no list of turns is named", "`fields: {conversation: COLUMN}`, or no `turns`")
+
+
 def _check_format(params: Params, path: str, given: bool, formats: Sequence[str]) -> Iterable[Fault]:
     from runner.datasets.files import format_of
     from runner.datasets.reading import FORMATS
 
-    named = {format_of(name) for name in sources(params).get("path", ())} & set(FORMATS)  # a folder or glob may not tell
-    if given and (params.hub is not None or (named and not named & set(formats))):
-        others = "a hub data set" if params.hub is not None else ", ".join(sorted(named))
+    file = params.hub.file if params.hub is not None else None
+    names = sources(params).get("path", ()) if params.hub is None else [file] if file is not None else []
+    named = {format_of(name) for name in names} & set(FORMATS)  # a folder or glob may not tell
+    whole = params.hub is not None and file is None
+    if given and (whole or (named and not named & set(formats))):
+        others = "a hub data set" if whole else ", ".join(sorted(named))
         yield Fault(path, f"is for {', '.join(formats)} files, and not for {others}", f"no `{path}`")
 
 

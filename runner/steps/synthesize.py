@@ -172,6 +172,7 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
     texts = Texts(inputs[noun].path / f"{noun}.jsonl", Unit.of_document if noun == "documents" else Unit.of_chunk)
     if not texts:
         raise InputError(f"there are no {noun} to write about", where=inputs[noun].step)
+    opened: list[Index] = []
     plan = Plan(params.count, _weights(params), params.seed, params.at_most, params.per_document, params.total, params.samples)
     with (
         opening.open_caller(params.teacher, ctx, replies=out / "provenance" / "replies.jsonl") as caller,
@@ -181,7 +182,7 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
             texts,
             plan,
             caller,
-            _way(params, inputs, texts, ctx),
+            _way(params, inputs, texts, opened, ctx),
             intake,
             attempts=params.attempts,
             progress=lambda done, calls: ctx.progress(done, calls, "calls"),
@@ -193,6 +194,8 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
             intake.finish()
         finally:
             _report(synthesis, intake, ctx)
+            for warning in (warning for index in opened for warning in index.warnings):
+                ctx.warn(warning)
     if intake.taken < params.total and not ctx.preview:
         ctx.warn(
             f"{intake.taken} of {params.total} pairs were written: the {noun} gave no more in {params.samples} samples of each; "
@@ -200,12 +203,12 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
         )
 
 
-def _way(params: Params, inputs: Inputs, texts: Texts, ctx: Context) -> Pairs | Retrieved:
+def _way(params: Params, inputs: Inputs, texts: Texts, opened: list[Index], ctx: Context) -> Pairs | Retrieved:
     from runner.teachers.synthesis import Pairs, Retrieved
     from runner.teachers.synthesis.partners import RareTerms
 
     prompt = ctx.prompt(params.prompt)
-    find = _finder(inputs["index"].path, ctx) if inputs.get("index") else None
+    find = _finder(inputs["index"].path, opened, ctx) if inputs.get("index") else None
     if params.mode == "retrieve-then-answer":
         assert params.questions_prompt is not None  # check() holds the recipe to it
         assert find is not None
@@ -216,9 +219,8 @@ def _way(params: Params, inputs: Inputs, texts: Texts, ctx: Context) -> Pairs | 
     return Pairs(prompt, ctx.prompt(params.multi_hop_prompt), near, params.top_k or _PARTNERS)
 
 
-def _finder(index: Path, ctx: Context) -> Callable[[Sequence[str], int], list[list[dict[str, Any]]]]:
-    """Chunks that the index finds for each text, with their scores. The index is opened at the first search."""
-    opened: list[Index] = []
+def _finder(index: Path, opened: list[Index], ctx: Context) -> Callable[[Sequence[str], int], list[list[dict[str, Any]]]]:
+    """Chunks that the index finds for each text, with their scores. The index is opened, into ``opened``, at the first search."""
 
     def find(texts: Sequence[str], k: int) -> list[list[dict[str, Any]]]:
         from runner.retrieval import open_index

@@ -199,3 +199,35 @@ def test_a_hub_gives_the_revision_asked_for_and_streams_what_is_wanted(tmp_path:
         ["new0", "new1", "new2"],
     ]
     assert 0 < here.sent < len(pinned["train.jsonl"])
+
+
+_FILE_FROM_HUB = """
+import json, sys
+from runner.datasets import hub_file, read_records
+from runner.errors import StepError
+for file, revision, offline in json.load(sys.stdin):
+    try:
+        print(json.dumps([record.columns["question"] for record in read_records(hub_file("some/set", file, revision, offline=offline))]))
+    except StepError as error:
+        print(json.dumps(str(error)))
+"""
+
+
+def test_a_file_of_a_hub_repository_beside_a_loading_script(tmp_path: Path) -> None:
+    files = {word: {"set.py": b"raise SystemExit(9)", "all.json": json.dumps([{"question": word}]).encode()} for word in ("new", "old")}
+    wanted = [
+        ("all.json", OLD, False),
+        ("all.json", None, False),
+        ("none.json", OLD, False),
+        ("all.json", OLD, True),
+        ("all.json", "x", True),
+    ]
+    with hub("some/set", {"main": files["new"], NEW: files["new"], OLD: files["old"]}) as here:
+        environment = {**os.environ, "HF_ENDPOINT": here.url, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_TELEMETRY": "1"}
+        command = [sys.executable, "-c", _FILE_FROM_HUB]
+        done = subprocess.run(command, input=json.dumps(wanted), env=environment, capture_output=True, text=True, check=True)
+    old, new, missing, cached, absent = (json.loads(line) for line in done.stdout.splitlines())
+    assert (old, new, cached) == (["old"], ["new"], ["old"])
+    assert missing.startswith("some/set/none.json: the file cannot be fetched: ")
+    assert absent.startswith("some/set/all.json: the file cannot be fetched: ")
+    assert not any("set.py" in request for request in here.requests)

@@ -59,6 +59,7 @@ def run(
     chunks: bool = True,
     preview: int | None = None,
     server: Any = None,
+    held_out: list[dict[str, Any]] | None = None,
     **params: Any,
 ) -> tuple[list[dict[str, Any]], dict[str, tuple[str, str]], dict[str, Any], LocalContext]:
     """Rows that are kept, victims by id, curation.json, and what the step said."""
@@ -69,7 +70,12 @@ def run(
     ):
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    inputs = {"examples": artifact(given, "examples"), "chunks": artifact(texts, "chunks") if chunks else None, "documents": None}
+    inputs: dict[str, Any] = {"examples": artifact(given, "examples"), "chunks": artifact(texts, "chunks") if chunks else None}
+    inputs |= {"documents": None, "held_out": []}
+    if held_out is not None:
+        (folder / "held_out").mkdir()
+        (folder / "held_out/examples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in held_out))
+        inputs["held_out"] = [artifact(folder / "held_out", "examples", step="test_set")]
     calls = Calls(backoff=0.01, retries=1, endpoint=server.url if server else "", api_key_env="GOOGLE_API_KEY")
     ctx = LocalContext(folder / "ctx", ROOT, calls, secrets={"GOOGLE_API_KEY": "key-4711"}, preview=preview)
     curate.run(msgspec.convert(params, curate.Params), inputs, folder / "out", ctx)
@@ -112,7 +118,7 @@ ASKED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "quality.teacher.max_output_tokens": ({}, {"teacher": {**GEMINI, "max_output_tokens": 99}}),
 }
 PASSED = passed("quality.teacher")
-PROVED: set[str] = set(CASES) | set(ASKED) | set(PASSED)
+PROVED: set[str] = set(CASES) | set(ASKED) | set(PASSED) | {"unseen.near"}  # the last by a test of its own, which binds a test set
 
 
 @pytest.mark.parametrize("field", CASES)
@@ -268,6 +274,17 @@ def test_injected_instructions_are_data(tmp_path: Path) -> None:
     assert prompt.rstrip().endswith(f"END {mark[0]}")
 
 
+def test_a_follow_up_is_graded_with_what_it_follows(tmp_path: Path) -> None:
+    history = [{"role": "user", "content": "What is LoRA?"}, {"role": "assistant", "content": "A method."}]
+    with gemini(says('{"score": 5, "reason": "x"}')) as server:
+        kept = run(
+            tmp_path, [row("a", "Why is it so?", "So.", history=history)], server=server, quality={"teacher": GEMINI, "prompt": PROMPT}
+        )[0]
+    (prompt,) = server.prompts()
+    assert "User: What is LoRA?\nAssistant: A method.\nUser: Why is it so?" in prompt
+    assert (kept[0]["question"], kept[0]["history"]) == ("Why is it so?", history)
+
+
 def test_nothing_left_is_an_error_that_names_the_rule(tmp_path: Path) -> None:
     with pytest.raises(StepError, match="none of 9 examples is left; `length` dropped 9, the first because the answer has"):
         run(tmp_path, length={"min_answer": 500})
@@ -275,6 +292,24 @@ def test_nothing_left_is_an_error_that_names_the_rule(tmp_path: Path) -> None:
         run(tmp_path, [], length={})
     with pytest.raises(InputError, match="no language that can be told"):
         run(tmp_path, language={"allowed": ["xx"]})
+
+
+TEST_SET = [row("t1", "Which rank do the matrices of LoRA have now?", ""), row("t2", "Why GRPO?", "It is cheaper.")]
+
+
+def test_no_question_of_a_test_set_is_trained_on(tmp_path: Path) -> None:
+    kept, victims, summary, _ = run(tmp_path, held_out=TEST_SET, unseen={})
+    assert victims == {
+        "number": ("unseen", "its question, or nearly so, is held out as test_set/t1"),
+        "short": ("unseen", "its question, or nearly so, is held out as test_set/t2"),
+    }
+    assert len(kept) == len(EXAMPLES) - 2
+    assert summary["rules"] == [{"rule": "unseen", "given": len(EXAMPLES), "checked": len(EXAMPLES), "dropped": 2}]
+
+
+def test_how_near_a_question_may_be_to_a_held_out_one(tmp_path: Path) -> None:
+    found = [set(run(tmp_path / str(near), held_out=TEST_SET, unseen={"near": near})[1]) for near in (0.8, 1.0)]
+    assert found == [{"number", "short"}, {"short"}]
 
 
 def test_a_preview_looks_at_a_few(tmp_path: Path) -> None:
@@ -292,6 +327,9 @@ def test_cross_field_errors() -> None:
     assert faults({"length": {"min_answer": 5, "max_answer": 4}}) == [("length.max_answer", "4 is less than the shortest, 5")]
     assert faults({"length": {}}, "chunks") == [("", "no rule reads the port `chunks`")]
     assert faults({"supported": {}}, "chunks", "documents") == []
+    assert faults({"unseen": {}}) == [("unseen", "no test set is bound")]
+    assert faults({"length": {}}, "held_out") == [("", "no rule reads the port `held_out`")]
+    assert faults({"unseen": {}}, "held_out") == []
     assert [path for path, _ in faults({"quality": {"teacher": {"provider": "local"}, "prompt": PROMPT}})] == ["quality.teacher"]
 
 

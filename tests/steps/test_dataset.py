@@ -15,6 +15,11 @@ from tests.steps.local_context import LocalContext
 ROWS = [{"question": f"Q{n}", "answer": f"A{n}", "document": f"d{n}", "other": f"O{n}", "n": n} for n in range(20)]
 
 
+def talk(role: str, content: str, user: str = "user", assistant: str = "assistant", *system: dict[str, str]) -> list[dict[str, str]]:
+    said = [(user, "Hello?"), (assistant, "Hi."), (user, "Why?"), (assistant, "So.")]
+    return [*system, *({role: who, content: text} for who, text in said)]
+
+
 def write(folder: Path) -> None:
     def rows(*found: Any) -> str:
         return "".join(json.dumps(row) + "\n" for row in found)
@@ -23,8 +28,11 @@ def write(folder: Path) -> None:
         "rows.jsonl": rows(*ROWS),
         "nested.json": json.dumps({"one": ROWS[:3], "two": ROWS[3:5]}),
         "gaps.jsonl": rows(ROWS[0], {**ROWS[1], "answer": ""}),
+        "talk.jsonl": rows({"m": talk("role", "content"), "q": "And?", "question": "And?", "answer": "Then."}),
+        "odd-talk.jsonl": rows({"m": talk("from", "value", "human", "gpt"), "q": "And?"}),
         "empty.jsonl": "",
         "odd.csv": 'a note\nquestion;answer\nQ;"A"\n',
+        "system-talk.jsonl": rows({"m": talk("role", "content", "user", "assistant", {"role": "system", "content": "Be brief."})}),
         "noted.csv": "question,answer\nWhat?,Nothing\nWhy?,Because\n",
         "ids.json": json.dumps(["O1", "O2"]),
         "ids.csv": "first,second\nO1,O2\n",
@@ -60,6 +68,10 @@ def summary(tmp_path: Path) -> dict[str, Any]:
 
 
 NAMED = {"path": "odd.csv", "table": {"header": 2, "delimiter": ";"}}
+TALKS = {"path": "talk.jsonl", "fields": {"conversation": "m"}}
+SHAREGPT = {"role": "from", "content": "value", "roles": {"human": "user", "gpt": "assistant"}}
+ODD = {"path": "odd-talk.jsonl", "fields": {"conversation": "m"}, "turns": SHAREGPT}
+SYSTEM = {"path": "system-talk.jsonl", "fields": {"conversation": "m"}}
 WANTED = {"column": "other", "one_of": ["O1", "O2", "O3"]}
 
 #: A field of Params -> two settings that must give different examples (or one of them an error).
@@ -72,6 +84,12 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "table.delimiter": (NAMED, {"path": "odd.csv", "table": {"header": 2}}),
     "table.quoting": (NAMED, {"path": "odd.csv", "table": {"header": 2, "delimiter": ";", "quoting": False}}),
     **{f"fields.{field}": ({}, {"fields": {field: "other"}}) for field in dataset.Fields.__struct_fields__ if field != "extra"},
+    "fields.conversation": (TALKS, {"path": "talk.jsonl"}),
+    "fields.history": ({"path": "talk.jsonl"}, {"path": "talk.jsonl", "fields": {"history": "m"}}),
+    "turns.role": (ODD, ODD | {"turns": {name: value for name, value in SHAREGPT.items() if name != "role"}}),
+    "turns.content": (ODD, ODD | {"turns": {name: value for name, value in SHAREGPT.items() if name != "content"}}),
+    "turns.roles": (ODD, ODD | {"turns": {name: value for name, value in SHAREGPT.items() if name != "roles"}}),
+    "turns.drop_system": (SYSTEM, SYSTEM | {"turns": {"drop_system": True}}),
     "fields.extra": ({}, {"fields": {"extra": {"what": "other"}}}),
     "values": ({}, {"first": 1, "values": {"answer": {"A0": "nought"}}}),
     "filter": ({}, {"filter": [WANTED]}),
@@ -85,7 +103,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 HUB_CASES: dict[str, dict[str, Any]] = {
     "hub.id": {"id": "other/set"}, "hub.config": {"config": "main"}, "hub.split": {"split": "test"}, "hub.revision": {"revision": "abc"},
 }  # fmt: skip
-PROVED: set[str] = {*CASES, *HUB_CASES}
+PROVED: set[str] = {*CASES, *HUB_CASES, "hub.file"}  # the last by a test of its own
 
 #: A test of a condition -> what it lets through, of the numbers 0 to 19.
 CONDITIONS: dict[str, tuple[Any, list[int]]] = {
@@ -133,6 +151,23 @@ def test_conditions_are_proved_one_by_one(tmp_path: Path) -> None:
     assert [example["question"] for example in found] == ["Q3"]
 
 
+def test_a_file_of_a_hub_repository_is_read_like_a_local_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    asked = []
+    (tmp_path / "cached.json").write_text(json.dumps({"data": [{"question": "Q", "answer": "A"}]}))
+
+    def download(id: str, file: str, **options: Any) -> str:
+        asked.append((id, file, options))
+        return str(tmp_path / "cached.json")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    found, _ = run(tmp_path, path=None, hub={"id": "some/set", "file": "in/all.json", "revision": "abc"}, records="data")
+    assert [(row["question"], row["origin"]) for row in found] == [("Q", "some/set")]
+    assert summary(tmp_path)["files"] == [{"file": "some/set/in/all.json", "read": 1, "bad": 0}]
+    assert asked == [("some/set", "in/all.json", {"repo_type": "dataset", "revision": "abc", "local_files_only": True})]
+
+
 @pytest.mark.parametrize("field", HUB_CASES)
 def test_every_field_of_a_hub_set_reaches_load_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str) -> None:
     import datasets
@@ -155,6 +190,21 @@ def test_examples_are_as_the_artifact_says(tmp_path: Path) -> None:
         "files": [{"file": "rows.jsonl", "read": 1, "bad": 0}],
         "filter": [], "read": 1, "left_out": 0, "bad": 0, "usable": 1, "taken": 1,
     }  # fmt: skip
+
+
+def test_conversations_are_examples_with_a_history(tmp_path: Path) -> None:
+    for params in (TALKS, ODD, SYSTEM | {"turns": {"drop_system": True}}):
+        (example,), ctx = run(tmp_path, **params)
+        assert (example["question"], example["answer"]) == ("Why?", "So.")
+        assert example["history"] == [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Hi."}]
+        if params["path"] == "system-talk.jsonl":
+            assert ctx.warnings == ["1 turn of a system is left out: the system prompt is the model's"]
+            assert summary(tmp_path)["system_turns"] == 1
+        else:
+            assert ctx.warnings == []
+            assert "system_turns" not in summary(tmp_path)
+    (example,), _ = run(tmp_path, path="talk.jsonl", fields={"history": "m"})
+    assert (example["question"], len(example["history"])) == ("And?", 4)
 
 
 def test_templates_are_rendered_over_the_columns(tmp_path: Path) -> None:
@@ -243,6 +293,10 @@ def test_the_examples_are_the_same_each_time(tmp_path: Path) -> None:
         ({"path": "a.json", "hub": {"id": "x"}}, "", "needs exactly one of `path` and `hub`"),
         ({"path": "a.csv", "records": "x"}, "records", "is for .json files, and not for .csv"),
         ({"hub": {"id": "x"}, "records": "x"}, "records", "is for .json files, and not for a hub data set"),
+        ({"hub": {"id": "x", "file": "a.csv"}, "records": "x"}, "records", "is for .json files, and not for .csv"),
+        ({"hub": {"id": "x", "file": "a.bin"}}, "hub.file", "has no known extension"),
+        ({"hub": {"id": "x", "file": "a.csv", "split": "test"}}, "hub.split", "a file is read as a whole"),
+        ({"hub": {"id": "x", "file": "a.csv", "config": "main"}}, "hub.config", "a file is read as a whole"),
         ({"path": "a.json.gz", "table": {"header": 2}}, "table", "is for .csv, .tsv, .xlsx files, and not for .json"),
         ({"path": "a.csv", "table": {"sheet": "x"}}, "table.sheet", "is for .xlsx files, and not for .csv"),
         ({"path": "a.xlsx", "table": {"delimiter": ";"}}, "table.delimiter", "is for .csv, .tsv files, and not for .xlsx"),
@@ -258,6 +312,10 @@ def test_the_examples_are_the_same_each_time(tmp_path: Path) -> None:
         ({"path": "a.csv", "values": {"answer": {}}}, "values.answer", "names no values"),
         ({"path": "a.csv", "fields": {"answers": "a"}, "values": {"answer": {"a": "b"}}}, "values.answer",
          "the answer is the first of `answers`"),
+        ({"path": "a.json", "fields": {"conversation": "{{ m }}"}}, "fields.conversation", "is a template, which gives a text"),
+        ({"path": "a.json", "fields": {"conversation": "m", "question": "q"}}, "fields.question", "the conversation gives the question"),
+        ({"path": "a.json", "fields": {"conversation": "m", "history": "h"}}, "fields.history", "the conversation gives the history"),
+        ({"path": "a.json", "turns": {"drop_system": True}}, "turns", "no list of turns is named"),
         ({"path": "a.csv", "at_most": True}, "at_most", "there is no limit that it could soften"),
     ],
 )  # fmt: skip

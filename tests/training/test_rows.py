@@ -85,3 +85,90 @@ def test_a_prompt_that_is_written_otherwise_in_training_is_told(tokenizer: Any) 
         "in 2 of 2 examples the chat template writes the prompt otherwise than when the model is asked: "
         "it is trained on a context that it will not see"
     ]
+
+
+HISTORY = [
+    {"role": "user", "content": "Hello?"},
+    {"role": "assistant", "content": "Hi."},
+    {"role": "user", "content": "How many?"},
+    {"role": "assistant", "content": "Three parts."},
+]
+TALK = {"history": HISTORY, "question": "Why?", "answer": "So."}
+
+
+def prepared(tokenizer: Any, *examples: Any, max_length: int | None = 256, listener: Any = None, **options: Any) -> list[dict[str, Any]]:
+    rows = rows_of(examples, lambda question: f"Q: {question}", "Be brief.")
+    return list(prepare(rows, tokenizer, max_length, 256, "examples", listener or Nobody(), **options))
+
+
+def test_a_history_is_rendered_before_the_question_and_not_learnt_by_itself(tokenizer: Any) -> None:
+    [row] = prepared(tokenizer, TALK)
+    assert tokenizer.decode(row["input_ids"]) == (
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHello?<|im_end|>\n<|im_start|>assistant\nHi.<|im_end|>\n"
+        "<|im_start|>user\nHow many?<|im_end|>\n<|im_start|>assistant\nThree parts.<|im_end|>\n"
+        "<|im_start|>user\nQ: Why?<|im_end|>\n<|im_start|>assistant\nSo.<|im_end|>\n"
+    )
+    begin = row["completion_mask"].index(1)
+    assert 0 not in row["completion_mask"][begin:]
+    assert tokenizer.decode(row["input_ids"][begin:]) == "So.<|im_end|>\n"
+
+
+def test_marks_are_on_every_turn_of_the_assistant(tokenizer: Any) -> None:
+    [row] = prepared(tokenizer, TALK, assistant_only=True)
+    spans = "".join(
+        tokenizer.decode([token]) if mask else "\0" for token, mask in zip(row["input_ids"], row["assistant_masks"], strict=True)
+    )
+    assert [span for span in spans.split("\0") if span] == ["Hi.<|im_end|>", "Three parts.<|im_end|>", "So.<|im_end|>"]
+
+
+def test_the_earliest_exchanges_go_first_as_many_as_must(tokenizer: Any) -> None:
+    """And they are counted; the system prompt and the question stay."""
+    lengths = [len(prepared(tokenizer, TALK | {"history": HISTORY[start:]})[0]["input_ids"]) for start in (0, 2, 4)]
+    cases = [(lengths[0], 0), (lengths[0] - 1, 2), (lengths[1], 2), (lengths[1] - 1, 4), (lengths[2], 4)]
+    for limit, kept in cases:
+        exchanges = kept // 2
+        told = Told()
+        rows = prepared(tokenizer, TALK, {"question": "Why?", "answer": "So."}, max_length=limit, listener=told, assistant_only=True)
+        assert rows[0] == prepared(tokenizer, TALK | {"history": HISTORY[kept:]}, assistant_only=True)[0]
+        words = f"{exchanges} earliest exchange{'s' * (exchanges > 1)} left out to fit max_length {limit}"
+        assert told.warnings == ([f"1 of 2 examples begin later: {words}"] if exchanges else [])
+
+
+def test_what_is_too_long_without_its_history_is_cut_or_left_out(tokenizer: Any) -> None:
+    alone = prepared(tokenizer, TALK | {"history": []})[0]
+    begin, end = alone["completion_mask"].index(1), len(alone["input_ids"])
+    told = Told()
+    [row] = prepared(tokenizer, TALK, max_length=end - 1, listener=told)
+    assert row == alone  # the trainer cuts it
+    assert [warning.partition(" of ")[2] for warning in told.warnings] == [
+        f"1 examples begin later: 2 earliest exchanges left out to fit max_length {end - 1}",
+        f"1 examples have their answer cut at max_length {end - 1}",
+    ]
+    with pytest.raises(StepError, match=f"no examples fit: every prompt alone fills max_length {begin}"):
+        prepared(tokenizer, TALK, max_length=begin)
+
+
+def test_without_a_limit_nothing_is_left_out(tokenizer: Any) -> None:
+    assert prepared(tokenizer, TALK, max_length=None) == prepared(tokenizer, TALK)
+
+
+def test_a_template_that_refuses_says_why(tokenizer: Any) -> None:
+    tokenizer.chat_template = "{{ raise_exception('System role not supported') }}"
+    with pytest.raises(StepError, match="the chat template refuses a conversation: System role not supported") as caught:
+        prepared(tokenizer, TALK)
+    assert caught.value.remedy
+
+
+def test_a_row_begins_once_with_the_token_that_begins_a_text(tokenizer: Any) -> None:
+    """As of Llama and Gemma: the template writes it, and the tokenizer would write it too."""
+    from tokenizers.processors import TemplateProcessing
+
+    begin = tokenizer.convert_tokens_to_ids("<|endoftext|>")
+    tokenizer._tokenizer.post_processor = TemplateProcessing(
+        single="<|endoftext|> $A", pair="<|endoftext|> $A $B", special_tokens=[("<|endoftext|>", begin)]
+    )
+    assert tokenizer("x")["input_ids"][0] == begin
+    tokenizer.chat_template = "{{ '<|endoftext|>' }}" + CHATML
+    for row in prepared(tokenizer, TALK, {"question": "Why?", "answer": "So."}):
+        assert row["input_ids"].count(begin) == 1
+        assert row["input_ids"][0] == begin
