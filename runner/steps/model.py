@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,8 +11,11 @@ import msgspec
 from runner import contract
 from runner.contract import MAIN, Context, Fault, HubUse, Inputs, Output, Port, Struct, Upstream, doc
 
-VERSION = 1
-PORTS = (Port("documents", "documents", required=False),)
+VERSION = 2
+PORTS = (
+    Port("documents", "documents", required=False, about="what the tokenizer of `scratch` is trained on"),
+    Port("examples", "examples", arity="many", required=False, about="the same, or besides: questions with their contexts and answers"),
+)
 PRELOAD = ("runner.training.preload",)
 
 
@@ -55,7 +57,9 @@ class Scratch(Struct):
 class Params(Struct):
     pretrained: Annotated[Pretrained | None, doc("a model of the hub; its weights stay in the hub's cache")] = None
     local: Annotated[Local | None, doc("a model in a local folder")] = None
-    scratch: Annotated[Scratch | None, doc("a small model built here; reads the documents port")] = None
+    scratch: Annotated[Scratch | None, doc("a small model built here from the texts of the documents and the examples that are bound")] = (
+        None
+    )
     system_prompt: Annotated[
         str | None, doc("system message of every conversation; null: none, and the chat template may put in its own, as Qwen2.5's does")
     ] = None
@@ -89,10 +93,13 @@ def check(params: Params, upstream: Mapping[str, Sequence[Upstream]]) -> Iterabl
         yield Fault(name, f"there is {given[0]} already", f"{one_of}; an overlay removes the other by null")
     if params.scratch is not None:
         yield from _check_scratch(params.scratch)
-        if not upstream.get("documents"):
-            yield Fault("scratch", "the tokenizer is trained on documents, and none are bound", "from: {documents: STEP}")
-    elif upstream.get("documents"):
-        yield Fault("", "documents are bound, but only scratch reads them", "no documents, or scratch")
+        if not upstream.get("documents") and not upstream.get("examples"):
+            found = "the tokenizer is trained on documents or examples, and none are bound"
+            yield Fault("scratch", found, "from: {documents: STEP} or {examples: [STEP]}")
+    else:
+        for port in ("documents", "examples"):
+            if upstream.get(port):
+                yield Fault("", f"{port} are bound, but only scratch reads them", f"no {port}, or scratch")
 
 
 def _check_scratch(scratch: Scratch) -> Iterable[Fault]:
@@ -127,7 +134,7 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
         elif params.local is not None:
             _local(params, params.local, template, folder, ctx)
         elif params.scratch is not None:
-            _scratch(params, params.scratch, template, inputs["documents"].path, folder, ctx)
+            _scratch(params, params.scratch, template, list(_texts(inputs)), folder, ctx)
 
 
 def _pretrained(params: Params, pretrained: Pretrained, template: str | None, folder: Path, ctx: Context) -> None:
@@ -166,14 +173,23 @@ def _store_template(template: str | None, source: Path, folder: Path) -> None:
         tokenizer.save_pretrained(str(folder))
 
 
-def _scratch(params: Params, scratch: Scratch, template: str | None, documents: Path, folder: Path, ctx: Context) -> None:
+def _texts(inputs: Inputs) -> Iterator[str]:
+    from runner.datasets import read_rows
+
+    if (documents := inputs.get("documents")) is not None:
+        for row in read_rows(documents.path / "documents.jsonl"):
+            yield str(row["text"])
+    for bound in inputs.get("examples") or ():
+        for row in read_rows(bound.path / "examples.jsonl"):
+            yield "\n\n".join(filter(None, (row.get("context"), row["question"], row["answer"])))
+
+
+def _scratch(params: Params, scratch: Scratch, template: str | None, texts: Sequence[str], folder: Path, ctx: Context) -> None:
     from runner.training import memory
     from runner.training.loading import device_of
     from runner.training.scratch import Pretraining, Shape, build
     from runner.training.stored import write_record
 
-    with (documents / "documents.jsonl").open(encoding="utf-8") as lines:
-        texts = [str(json.loads(line)["text"]) for line in lines]
     device = device_of(ctx.resources.device)
     memory.reset_peak(device)
     shape = {name: getattr(scratch, name) for name in Shape.__dataclass_fields__}

@@ -17,7 +17,7 @@ from runner.training.listener import Listener
 
 #: What of the Trainer's log belongs to the curve: values that are the same in every execution.
 CURVE = (
-    "loss", "learning_rate", "grad_norm", "entropy", "mean_token_accuracy",
+    "loss", "num_input_tokens_seen", "learning_rate", "grad_norm", "entropy", "mean_token_accuracy",
     "eval_loss", "eval_entropy", "eval_mean_token_accuracy",
 )  # fmt: skip
 
@@ -45,7 +45,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
         self.first_token = int(state.num_input_tokens_seen)
         for row in curve(state.log_history):
-            self.listener.metrics(int(row["step"]), **_values(row))
+            self.listener.metrics(int(row["step"]), **values_of(row))
         self.listener.progress(state.global_step, state.max_steps, "steps")
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
@@ -59,7 +59,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **rest: Any) -> None:
         for name in ("loss", "eval_loss"):
             checked((logs or {}).get(name, 0.0), int(state.global_step))
-        if values := _values(logs or {}):
+        if values := values_of(logs or {}):
             self.listener.metrics(int(state.global_step), **values)
 
     def on_save(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
@@ -113,7 +113,7 @@ def checked(loss: float, step: int) -> float:
 
 def curve(log_history: list[dict[str, Any]]) -> list[dict[str, float]]:
     """The Trainer's log as one row per step, deterministic values only."""
-    entries = [(entry, values) for entry in log_history if (values := _values(entry))]
+    entries = [(entry, values) for entry in log_history if (values := values_of(entry))]
     return joined(
         [], *({"step": int(entry["step"]), "epoch": round(float(entry.get("epoch") or 0.0), 6)} | values for entry, values in entries)
     )
@@ -127,9 +127,12 @@ def joined(rows: list[dict[str, float]], *more: dict[str, float]) -> list[dict[s
     return [by_step[step] for step in sorted(by_step)]
 
 
-def _values(entry: dict[str, Any]) -> dict[str, float]:
+def values_of(entry: dict[str, Any]) -> dict[str, float]:
+    """Those of the Trainer's values that belong to the curve; none of a summary, which has no loss of its step."""
+    if not {"loss", "eval_loss"} & entry.keys():
+        return {}
     # fp16 training begins with gradients that overflow, and skips them: their norm is no number that JSON knows.
     return {name: float(entry[name]) for name in CURVE if name in entry and math.isfinite(entry[name])}
 
 
-__all__ = ["Outcome", "arguments", "checked", "curve", "joined", "last_complete", "run"]
+__all__ = ["Outcome", "arguments", "checked", "curve", "joined", "last_complete", "run", "values_of"]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import StepError
 from runner.training import memory, precision
-from runner.training.adapters import LoRA, Quantization, check_modules, lora_config
+from runner.training.adapters import LoRA, Quantization, check_modules
 from runner.training.energy import joules
+from runner.training.flops import training_flops
 from runner.training.listener import Listener, Nobody
 from runner.training.loading import device_of, load_tokenizer, load_weights
 from runner.training.quiet import quiet
@@ -24,14 +25,30 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Surroundings:
+    """Where a training runs and who follows it; nothing of it changes the result.
+
+    Checkpoints of every ``save_steps`` steps (and what else a killed training goes on from) lie in the folder ``journal``. ``device``
+    is ``auto``, ``cpu`` or ``cuda``. ``report_to`` names trackers, within ``runner.training.trackers``.
+    """
+
+    journal: Path
+    device: str = "auto"
+    save_steps: int = 500
+    report_to: Sequence[str] = ()
+    listener: Listener = field(default_factory=Nobody)
+
+
+@dataclass(frozen=True)
 class Tuned:
     """A tuned model in memory and what is to be said of its training.
 
     ``model`` is a PeftModel, or a Transformers model when all of it was trained. ``curve`` has one row per logged step (``step``,
     ``epoch``, ``loss``, ``eval_loss``, ...), losses in nats a token; ``best_step`` is the row whose weights ``model`` has, where the
-    best were asked for. ``seconds`` and ``tokens`` (padding not counted) are those of this execution's optimiser steps; ``energy``, in
-    joules of the GPU's board, is that of the training with its evaluations (None where nothing tells). ``sequences`` counts rows
-    after packing.
+    best were asked for. ``seconds`` and ``tokens`` (padding not counted) are those of this execution's optimiser steps, and ``flops``
+    the floating-point operations that the model asks for on those tokens (``runner.training.flops``; None where its shape does not
+    tell); ``energy``, in joules of the GPU's board, is that of the training with its evaluations (None where nothing tells).
+    ``sequences`` counts rows after packing.
     """
 
     model: Any
@@ -46,6 +63,7 @@ class Tuned:
     parameters: int
     seconds: float
     tokens: int
+    flops: int | None
     peak_memory: int
     peak_memory_of: str
     energy: float | None
@@ -70,35 +88,33 @@ def fine_tune(
     assistant_only_loss: bool = False,
     dtype: str = "float32",
     message: Callable[[str], str] = str,
-    journal: Path,
-    save_steps: int = 500,
-    device: str = "auto",
-    report_to: Sequence[str] = (),
-    listener: Listener | None = None,
+    surroundings: Surroundings,
 ) -> Tuned:
-    """Tune the model in the artifact folder ``base`` on ``examples`` (``question``, ``answer``).
+    """Tune the model in the artifact folder ``base`` on ``examples`` (``question``, ``answer``, and ``history`` where there is any).
 
     With ``lora`` a full model gets a new adapter. Without, all weights of a full model are trained in ``dtype``, and of an adapter its
     own, on its base as it was trained (4-bit where it was). ``sft`` holds values of TRL's SFTConfig by their names. ``message``
     renders the user's turn from a question. ``padding`` is ``longest`` (of a batch) or ``max_length``. ``assistant_only_loss`` learns
-    what the chat template marks as the assistant's, of what ``completion_only_loss`` leaves.
+    what the chat template marks as the assistant's, in every turn, or in the last alone where ``completion_only_loss`` is on; that one
+    is on by itself where neither is named.
 
     With ``evaluation`` its loss is measured before, as ``evaluations`` says, and after; with ``load_best_model_at_end`` the model is
     that of the lowest. At each of ``checkpoints`` the model is given to ``save`` with an empty folder, which is then found under its
-    name (``step-N``, ``epoch-N``) in ``journal/kept``. The Trainer's own checkpoints go to ``journal``, and a killed training goes
-    on from the last complete one, with the same curve and weights as if nothing had happened. ``report_to`` names trackers, within
-    ``runner.training.trackers``.
+    name (``step-N``, ``epoch-N``) in ``kept`` of the journal. A killed training goes on from the Trainer's last complete checkpoint,
+    with the same curve and weights as if nothing had happened.
 
     StepError when the examples do not fit, the modules are not there, the device lacks a number type, or memory runs out.
     """
-    if device != "cpu":
+    if surroundings.device != "cpu":
         _see_one_gpu()
-    device, listener, info = device_of(device), listener or Nobody(), describe(base, resolve)
+    device, listener, info = device_of(surroundings.device), surroundings.listener, describe(base, resolve)
     whole = lora is None and info.form == "full"
     if lora is not None and info.form != "full":
         raise StepError(
             "a new adapter needs a full model, and this is an adapter", where="method", remedy="go on with it: {kind: continue}"
         )
+    if sft.get("completion_only_loss") is None:
+        sft = {**sft, "completion_only_loss": not assistant_only_loss}
     layers = quantization.settings() if quantization else info.record.get("quantization") if info.form == "adapter" else None
     precision.check(
         device,
@@ -130,76 +146,30 @@ def fine_tune(
         if lora is not None:
             check_modules(model, lora)
         from runner.training import milestones
+        from runner.training.trainer import trainer_of
 
-        evaluations = evaluations or milestones.Evaluations()
+        journal, evaluations = surroundings.journal, evaluations or milestones.Evaluations()
         best = milestones.Best(journal, evaluations) if eval_rows is not None else None
         keep = milestones.Keep(journal / "kept", checkpoints, save) if checkpoints is not None and save is not None else None
-        trainer = _trainer(
+        trainer = trainer_of(
             model,
             tokenizer,
             lora,
             (train_rows, eval_rows),
-            {"completion_only_loss": True, **sft},  # TRL's default for prompts and completions, which it does not see in tokens
+            dict(sft),
             padding,
             [callback for callback in (best, keep) if callback is not None],
-            {"folder": journal, "device": device, "save_steps": save_steps, "report_to": list(report_to) or "none"},
+            {
+                "folder": journal,
+                "device": device,
+                "save_steps": surroundings.save_steps,
+                "report_to": list(surroundings.report_to) or "none",
+            },
         )
-        if not whole:
-            _in_float32(trainer.model, mixed=trainer.args.bf16 or trainer.args.fp16)
-        return _train(trainer, tokenizer, len(train_rows), best, journal, listener, device)
+        return _train(trainer, tokenizer, best, journal, listener, device)
 
 
-def _trainer(
-    model: Any,
-    tokenizer: Any,
-    lora: LoRA | None,
-    rows: tuple[Any, Any],
-    sft: dict[str, Any],
-    padding: str,
-    callbacks: list[Any],
-    surroundings: dict[str, Any],
-) -> Any:
-    from transformers.trainer_callback import PrinterCallback
-    from trl import SFTConfig, SFTTrainer
-
-    from runner.training import session
-
-    if padding == "max_length":
-        sft["pad_to_multiple_of"] = sft["max_length"]  # no row is longer, so that every batch is padded to it
-    if sft.get("packing"):
-        # Evaluation examples stay apart, so that their loss is a mean over the same batches with packing as without. Packed rows have no
-        # padding, and no mask to tell it by; a padding token in them, where it also ends a turn, is a token like any other.
-        sft |= {"eval_packing": False, "include_num_input_tokens_seen": "all"}
-    trainer = SFTTrainer(
-        model=model,
-        args=SFTConfig(**session.arguments(**surroundings, logging_steps=int(sft.pop("logging_steps", 10)), **sft)),
-        train_dataset=rows[0],
-        eval_dataset=rows[1],
-        processing_class=tokenizer,
-        peft_config=None if lora is None else lora_config(lora),
-        callbacks=callbacks,
-    )
-    trainer.remove_callback(PrinterCallback)
-    taken = sum(map(len, trainer.train_dataset["seq_lengths"])) if sft.get("packing") else len(trainer.train_dataset)
-    if taken != len(rows[0]):
-        raise StepError(f"TRL took {taken} of {len(rows[0])} training examples", remedy="raise max_length")
-    return trainer
-
-
-def _in_float32(model: Any, *, mixed: bool) -> None:
-    """Hold what is trained in float32, whatever its base is held in: the adapter, and under mixed precision the biases too.
-
-    TRL casts the adapter of a quantised base to bfloat16, where most of Adam's small steps round to nothing and fp16 training cannot
-    scale the gradients; and a resumed one would come back in float32, that is with another curve.
-    """
-    import torch
-
-    for name, weight in model.named_parameters():
-        if weight.requires_grad and (mixed or "lora_" in name):
-            weight.data = weight.data.to(torch.float32)
-
-
-def _train(trainer: Any, tokenizer: Any, examples: int, best: Any, journal: Path, listener: Listener, device: str) -> Tuned:
+def _train(trainer: Any, tokenizer: Any, best: Any, journal: Path, listener: Listener, device: str) -> Tuned:
     from transformers import set_seed
 
     from runner.training import session
@@ -214,15 +184,18 @@ def _train(trainer: Any, tokenizer: Any, examples: int, best: Any, journal: Path
     if before is not None:
         after = _losses(curve).get(outcome.steps)
         if after is None:
-            after = float(trainer.evaluate()["eval_loss"])
-            curve = session.joined(curve, {"step": outcome.steps, "eval_loss": after})
+            values = session.values_of(trainer.evaluate())
+            after = values["eval_loss"]
+            curve = session.joined(curve, {"step": outcome.steps} | values)
         if best.evaluations.load_best_model_at_end:
             losses = _losses(curve)
             chosen = min(losses, key=lambda step: (losses[step], step))
             after = losses[chosen]
             best.restore(trainer.model)
-        curve = session.joined([{"step": 0, "epoch": 0.0, "eval_loss": before}], *curve)
+        curve = session.joined([{"step": 0, "epoch": 0.0} | before], *curve)
     trainable, total = _parameters(trainer.model)
+    lengths = trainer.lengths
+    flops = training_flops(trainer.model, lengths)
     peak, peak_of = memory.peak(device)
     return Tuned(
         model=trainer.model,
@@ -231,17 +204,18 @@ def _train(trainer: Any, tokenizer: Any, examples: int, best: Any, journal: Path
         steps=outcome.steps,
         planned_steps=int(trainer.state.max_steps),
         resumed_at=outcome.resumed_at,
-        examples=examples,
+        examples=len(lengths),
         sequences=len(trainer.train_dataset),
         trainable_parameters=trainable,
         parameters=total,
         seconds=outcome.seconds,
         tokens=outcome.tokens,
+        flops=None if flops is None else round(flops / sum(lengths) * outcome.tokens),
         peak_memory=peak,
         peak_memory_of=peak_of,
         energy=energy,
         best_step=chosen,
-        eval_loss_before=before,
+        eval_loss_before=before["eval_loss"] if before else None,
         eval_loss_after=after,
     )
 
@@ -254,22 +228,24 @@ def _parameters(model: Any) -> tuple[int, int]:
     return int(model.num_parameters(only_trainable=True)), int(model.num_parameters())
 
 
-def _evaluate_before(trainer: Any, journal: Path, *, resumed: bool, listener: Listener) -> float | None:
-    """The evaluation loss of the model as it was given; remembered for a resume."""
+def _evaluate_before(trainer: Any, journal: Path, *, resumed: bool, listener: Listener) -> dict[str, float] | None:
+    """What evaluation finds in the model as it was given, by name; remembered for a resume."""
     from runner.training import session
 
     if trainer.eval_dataset is None:
         return None
     file = journal / "before.json"
     if resumed and file.is_file():
-        return float(json.loads(file.read_text())["eval_loss"])
-    loss = session.checked(trainer.evaluate()["eval_loss"], 0)
-    listener.metrics(0, eval_loss=loss)
+        return dict(json.loads(file.read_text()))
+    found = trainer.evaluate()
+    session.checked(found["eval_loss"], 0)
+    values = session.values_of(found)
+    listener.metrics(0, **values)
     partial = file.with_suffix(".part")
     partial.parent.mkdir(parents=True, exist_ok=True)
-    partial.write_text(json.dumps({"eval_loss": loss}))
+    partial.write_text(json.dumps(values))
     partial.replace(file)
-    return loss
+    return values
 
 
 def _losses(curve: list[dict[str, float]]) -> dict[int, float]:

@@ -203,7 +203,7 @@ def faults(values: dict[str, Any], *, documents: bool = False) -> list[Fault]:
     [
         ({}, False, "", "no model is named"),
         ({"pretrained": {"id": "a/b"}, "scratch": TINY}, True, "scratch", "there is pretrained already"),
-        ({"scratch": TINY}, False, "scratch", "the tokenizer is trained on documents, and none are bound"),
+        ({"scratch": TINY}, False, "scratch", "the tokenizer is trained on documents or examples, and none are bound"),
         ({"pretrained": {"id": "a/b"}}, True, "", "documents are bound, but only scratch reads them"),
         ({"scratch": TINY | {"num_attention_heads": 3}}, True, "scratch.num_attention_heads", "3 heads do not divide hidden_size 32"),
         ({"scratch": TINY | {"num_attention_heads": 4, "num_key_value_heads": 3}}, True,
@@ -217,6 +217,24 @@ def test_faults(values: dict[str, Any], documents: bool, path: str, found: str) 
     assert first.path == path
     assert first.found.startswith(found)
     assert first.expected
+
+
+def test_examples_are_texts_for_a_model_built_here_and_for_no_other() -> None:
+    bound = {"examples": [Upstream("qa", "dataset", None, Output("examples"))]}
+    assert list(step.check(msgspec.convert({"scratch": TINY}, step.Params), bound)) == []
+    (fault,) = step.check(msgspec.convert({"pretrained": {"id": "a/b"}}, step.Params), bound)
+    assert fault.found == "examples are bound, but only scratch reads them"
+
+
+def test_a_tokenizer_trained_on_examples_knows_questions_contexts_and_answers(tmp_path: Path) -> None:
+    rows = [{"question": "Zanzibar quokka?", "answer": "Wimbledon", "context": "Yggdrasil"}] * 50
+    (tmp_path / "qa").mkdir()
+    (tmp_path / "qa/examples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    params = msgspec.convert({"scratch": TINY | {"vocab_size": 320}}, step.Params)
+    ctx = LocalContext(tmp_path / "ctx", tmp_path, step.Resources())
+    step.run(params, {"documents": None, "examples": [artifact(tmp_path / "qa", "examples")]}, tmp_path / "out", ctx)
+    tokenizer = load(tmp_path / "out/main", no_bases).tokenizer
+    assert all(len(tokenizer(word)["input_ids"]) == 1 for word in ("Zanzibar", "Wimbledon", "Yggdrasil"))
 
 
 def test_sound_params_have_no_fault() -> None:

@@ -11,7 +11,7 @@ import torch
 
 from runner.training.listener import Nobody
 from runner.training.milestones import Evaluations
-from runner.training.sft import fine_tune
+from runner.training.sft import Surroundings, fine_tune
 from tests.training.tiny import EXAMPLES, LORA, SFT, no_bases
 
 
@@ -29,5 +29,6 @@ if __name__ == "__main__":
     model, journal, step = sys.argv[1:]
     fine_tune(
         Path(model), no_bases, EXAMPLES[:8], EXAMPLES[8:],
-        lora=LORA, sft=SFT, evaluations=Evaluations(steps=6), journal=Path(journal), save_steps=3, device="cpu", listener=Killer(int(step)),
+        lora=LORA, sft=SFT, evaluations=Evaluations(steps=6),
+        surroundings=Surroundings(Path(journal), "cpu", save_steps=5, listener=Killer(int(step))),
     )  # fmt: skip

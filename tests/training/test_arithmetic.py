@@ -13,9 +13,10 @@ from runner.answering import Generation, open_answerer
 from runner.errors import Cancelled, StepError
 from runner.training import conversation, load
 from runner.training.adapters import Quantization
+from runner.training.flops import training_flops
 from runner.training.listener import Nobody
 from runner.training.sft import Tuned, fine_tune
-from tests.training.tiny import LORA, SFT, no_bases
+from tests.training.tiny import LORA, SFT, no_bases, surrounded
 
 #: Answers of very different lengths, so that a mean of means is not the mean.
 ROWS = [
@@ -29,9 +30,9 @@ NF4 = Quantization(bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bn
 
 
 def tune(model: Path, journal: Path, *, rows: list[dict[str, str]] = ROWS, evaluation: Any = None, **changes: Any) -> Tuned:
-    options: dict[str, Any] = {"lora": PLAIN, "device": "cpu", **changes}
+    options: dict[str, Any] = {"lora": PLAIN, **changes}
     sft = SFT | {"max_steps": 1, "logging_steps": 1, "per_device_train_batch_size": 4, "max_length": 256} | options.pop("sft", {})
-    return fine_tune(model, no_bases, rows, evaluation, journal=journal, sft=sft, **options)
+    return fine_tune(model, no_bases, rows, evaluation, sft=sft, **surrounded(journal, options))
 
 
 def trained(tuned: Tuned) -> dict[str, torch.Tensor]:
@@ -93,11 +94,43 @@ def test_the_evaluation_loss_is_the_loss_that_answering_finds(tiny_model: Path, 
     assert tuned.eval_loss_before == pytest.approx(answer.reference_loss, rel=1e-4)
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_the_evaluation_is_a_mean_over_tokens_whatever_the_size_of_a_batch(tiny_model: Path, tmp_path: Path, size: int) -> None:
+    """Dropout and NEFTune's noise are for training alone."""
+    total, count = losses(tiny_model, ROWS)
+    sft = {"per_device_eval_batch_size": size, "neftune_noise_alpha": 50.0}
+    tuned = tune(tiny_model, tmp_path, evaluation=ROWS, lora=replace(LORA, lora_dropout=0.9), sft=sft)
+    assert tuned.eval_loss_before == pytest.approx(total / count, rel=1e-5)
+    [after] = [row for row in tuned.curve if row["step"] == 1]
+    assert after["eval_loss"] == tuned.eval_loss_after != tuned.eval_loss_before
+    with torch.no_grad():
+        tuned.model.eval()
+        hits, said = 0, 0.0
+        for row in ROWS:
+            prompt, whole = tokens(tuned, row)
+            logits = tuned.model(input_ids=torch.tensor([whole])).logits[0, len(prompt) - 1 : -1]
+            hits += int((logits.argmax(-1) == torch.tensor(whole[len(prompt) :])).sum())
+            said += float(torch.nn.functional.cross_entropy(logits, torch.tensor(whole[len(prompt) :]), reduction="sum"))
+    assert after["eval_loss"] == pytest.approx(said / count, rel=1e-5)
+    assert after["eval_mean_token_accuracy"] == pytest.approx(hits / count, abs=1e-6)
+
+
+def tokens(tuned: Tuned, row: dict[str, str]) -> tuple[list[int], list[int]]:
+    """Of the prompt, and of the whole conversation."""
+    asked, whole = (conversation(row["question"], "Answer briefly.", answer) for answer in (None, row["answer"]))
+    template = tuned.tokenizer.apply_chat_template
+    return template(asked, add_generation_prompt=True, return_dict=True)["input_ids"], template(whole, return_dict=True)["input_ids"]
+
+
 def test_tokens_are_counted_without_padding(tiny_model: Path, tmp_path: Path) -> None:
     loaded = load(tiny_model, no_bases)
     texts = [conversation(row["question"], loaded.system_prompt, row["answer"]) for row in ROWS]
     whole = [loaded.tokenizer.apply_chat_template(text, tokenize=True, return_dict=True)["input_ids"] for text in texts]
-    assert tune(tiny_model, tmp_path, padding="max_length").tokens == sum(map(len, whole))
+    tuned = tune(tiny_model, tmp_path, padding="max_length")
+    assert tuned.tokens == tuned.curve[-1]["num_input_tokens_seen"] == sum(map(len, whole))
+    assert tuned.flops == training_flops(tuned.model, map(len, whole))
+    packed = {"packing": True, "max_length": 256, "per_device_train_batch_size": 2}
+    assert tune(tiny_model, tmp_path / "packed", sft=packed).flops == tuned.flops  # each example attends to itself alone
 
 
 @pytest.mark.parametrize("bf16", [False, True])
@@ -161,6 +194,23 @@ def test_packed_examples_do_not_see_each_other(tiny_model: Path, tmp_path: Path)
         assert torch.allclose(value, trained(both)[name], atol=1e-4), name
 
 
+@pytest.mark.parametrize(
+    ("sft", "steps"),
+    [
+        ({"per_device_train_batch_size": 1, "gradient_accumulation_steps": 3}, 4),  # four batches are two steps of three and one
+        ({"packing": True, "max_length": 256, "per_device_train_batch_size": 1}, 4),  # two packed rows
+        ({"per_device_train_batch_size": 3}, 4),
+    ],
+)
+def test_the_schedule_ends_with_the_last_step(tiny_model: Path, tmp_path: Path, sft: dict[str, Any], steps: int) -> None:
+    """Two epochs of a linear schedule after a step of warm-up, whose rate is that of the step that was taken."""
+    whole = {"max_steps": -1, "num_train_epochs": 2, "warmup_steps": 1, "learning_rate": 0.3, "lr_scheduler_type": "linear"}
+    tuned = tune(tiny_model, tmp_path, sft=whole | sft)
+    assert (tuned.steps, tuned.planned_steps) == (steps, steps)
+    rates = [row["learning_rate"] for row in tuned.curve if "loss" in row]
+    assert rates == pytest.approx([0.0, 0.3, 0.2, 0.1])
+
+
 def test_packing_changes_no_evaluation(tiny_model: Path, tmp_path: Path) -> None:
     losses = [
         tune(
@@ -212,7 +262,7 @@ def test_all_weights_are_trained_by_the_plain_gradient(tiny_model: Path, tmp_pat
 @pytest.mark.parametrize(
     ("sft", "lora"),
     [
-        ({"optim": "adamw_torch"}, None),
+        ({"optim": "adamw_torch", "per_device_train_batch_size": 1}, None),  # four steps an epoch: it goes on in the middle of one
         ({"packing": True, "max_length": 256, "per_device_train_batch_size": 1}, replace(LORA, lora_dropout=0.2)),
         ({"packing": True, "max_length": 256, "per_device_train_batch_size": 1, "neftune_noise_alpha": 5.0}, replace(PLAIN, use_dora=True)),
     ],

@@ -11,15 +11,15 @@ from runner.errors import Cancelled, StepError
 from runner.training.listener import Nobody
 from runner.training.milestones import Checkpoints, Evaluations
 from runner.training.sft import Tuned, fine_tune
-from tests.training.tiny import EXAMPLES, LORA, SFT, no_bases
+from tests.training.tiny import EXAMPLES, LORA, SFT, no_bases, surrounded
 
 #: A rate at which the loss of the unseen examples falls at first and rises afterwards.
 WILD = {"max_steps": 8, "logging_steps": 1, "learning_rate": 0.1, "lr_scheduler_type": "constant"}
 
 
 def tune(model: Path, journal: Path, *, sft: dict[str, Any] | None = None, **changes: Any) -> Tuned:
-    options: dict[str, Any] = {"lora": LORA, "save_steps": 1, "device": "cpu"} | changes
-    return fine_tune(model, no_bases, EXAMPLES[:8], EXAMPLES[8:], journal=journal, sft=SFT | (sft or {}), **options)
+    options: dict[str, Any] = {"lora": LORA, "save_steps": 1} | changes
+    return fine_tune(model, no_bases, EXAMPLES[:8], EXAMPLES[8:], sft=SFT | (sft or {}), **surrounded(journal, options))
 
 
 def weights(model: Any) -> dict[str, torch.Tensor]:

@@ -14,17 +14,16 @@ from runner.training.adapters import Quantization
 from runner.training.listener import Nobody
 from runner.training.milestones import Evaluations
 from runner.training.sft import Tuned, fine_tune
-from tests.training.tiny import EXAMPLES, LORA, SFT, no_bases
+from tests.training.tiny import EXAMPLES, LORA, SFT, no_bases, surrounded
 
 ROOT = Path(__file__).parents[2]
 EVERY_6 = Evaluations(steps=6)
 
 
 def tune(model: Path, journal: Path, **changes: Any) -> Tuned:
-    options: dict[str, Any] = {"lora": LORA, "sft": SFT, "evaluations": EVERY_6, "save_steps": 3, "device": "cpu"} | changes
-    return fine_tune(
-        model, no_bases, options.pop("examples", EXAMPLES[:8]), options.pop("evaluation", EXAMPLES[8:]), journal=journal, **options
-    )
+    options: dict[str, Any] = {"lora": LORA, "sft": SFT, "evaluations": EVERY_6, "save_steps": 3} | changes
+    examples, evaluation = options.pop("examples", EXAMPLES[:8]), options.pop("evaluation", EXAMPLES[8:])
+    return fine_tune(model, no_bases, examples, evaluation, **surrounded(journal, options))
 
 
 def weights(tuned: Tuned) -> dict[str, torch.Tensor]:
@@ -91,7 +90,7 @@ def test_after_a_kill_it_goes_on_as_if_nothing_had_happened(tiny_model: Path, tm
 
     resumed = tune(tiny_model, tmp_path, listener=told)
 
-    assert resumed.resumed_at == (8 if kill_at == 9 else 0)
+    assert resumed.resumed_at == (6 if kill_at == 9 else 0)  # in the middle of an epoch of four steps
     assert told.steps[0] == resumed.resumed_at
     assert_same(resumed, undisturbed)
 
@@ -139,15 +138,15 @@ def test_padding_to_max_length_changes_no_loss(tiny_model: Path, tmp_path: Path)
     def record(module: Any, arguments: Any, options: dict[str, Any]) -> None:
         shapes.append(tuple(options["input_ids"].shape))
 
-    import trl
+    from runner.training import trainer
 
-    class Recording(trl.SFTTrainer):  # type: ignore[misc]
+    class Recording(trainer.Trainer):  # type: ignore[misc]
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
             self.model.register_forward_pre_hook(record, with_kwargs=True)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trl, "SFTTrainer", Recording)
+        patch.setattr(trainer, "Trainer", Recording)
         longest = tune(tiny_model, tmp_path / "longest", **plain)
         assert all(shape[1] < 128 for shape in shapes)
         shapes.clear()

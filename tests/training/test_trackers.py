@@ -17,12 +17,12 @@ ROOT = Path(__file__).parents[2]
 
 
 def train(model: Path, folder: Path, name: str, **options: bool) -> None:
-    from runner.training.sft import fine_tune
+    from runner.training.sft import Surroundings, fine_tune
 
     with trackers([name], folder / "trackers", **options) as report_to:
         fine_tune(
-            model, no_bases, EXAMPLES[:4], lora=LORA, sft=SFT | {"max_steps": 2, "logging_steps": 1}, journal=folder / "journal",
-            device="cpu", report_to=report_to,
+            model, no_bases, EXAMPLES[:4], lora=LORA, sft=SFT | {"max_steps": 2, "logging_steps": 1},
+            surroundings=Surroundings(folder / "journal", "cpu", report_to=report_to),
         )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from runner.training.adapters import LoRA
 from runner.training.quiet import quiet
 from runner.training.scratch import Shape, build
+from runner.training.sft import Surroundings
 from runner.training.stored import write_record
 
 MODULES = ("q_proj", "v_proj", "down_proj")
@@ -51,6 +52,13 @@ def write_model(folder: Path, *, seed: int = 3, system_prompt: str | None = None
         built.tokenizer.save_pretrained(folder)
     write_record(folder, form="full", architecture=built.model.config.architectures[0], system_prompt=system_prompt)
     return folder
+
+
+def surrounded(journal: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of fine_tune, of which some are for the surroundings: on CPU, unless they say otherwise."""
+    names = ("device", "save_steps", "report_to", "listener")
+    places = {"device": "cpu"} | {name: options[name] for name in names if name in options}
+    return {name: value for name, value in options.items() if name not in names} | {"surroundings": Surroundings(journal, **places)}
 
 
 def write_examples(folder: Path, rows: list[dict[str, Any]]) -> Path:
