@@ -91,13 +91,27 @@ Inputs = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Upstream:
-    """What ``check`` may know of a producer: its step, kind, params, the output that is read, and the arm."""
+    """What ``check`` may know of a producer: its step, kind, params, the output that is read, the arm, and by port what it reads itself."""
 
     step: str
     kind: str
     params: Any
     output: Output
     axes: Mapping[str, str] = field(default_factory=dict)
+    reads: Mapping[str, Sequence[Upstream]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """An estimate of the GPU memory that a step takes at its peak, in bytes.
+
+    ``paged``: as much of ``total`` may be moved to main memory meanwhile. ``bfloat16``: it computes in bfloat16, which GPUs of a compute
+    capability below 8.0 do not.
+    """
+
+    total: int
+    paged: int = 0
+    bfloat16: bool = False
 
 
 @dataclass(frozen=True)
@@ -217,6 +231,7 @@ class StepKind(Protocol):
     # optional: prompts(params) -> Iterable[PromptUse]
     # optional: hub(params) -> Iterable[HubUse]
     # optional: measures(params) -> Iterable[str], the metrics that claims and checks may name
+    # optional: memory(params, upstream, root) -> Memory | None, what it takes of a GPU, where the recipe tells; shown by `recipe plan`
     # optional: network(params) -> Iterable[str], what the step talks to, in words ("Gemini API"); refused by --offline
 
 
@@ -271,6 +286,10 @@ class Kind:
 
     def measures(self, params: Any) -> Iterable[str]:
         return self._optional("measures", (), params)
+
+    def memory(self, params: Any, upstream: Mapping[str, Sequence[Upstream]], root: Path) -> Memory | None:
+        found: Memory | None = self._optional("memory", None, params, upstream, root)
+        return found
 
     def network(self, params: Any) -> Iterable[str]:
         return self._optional("network", (), params)

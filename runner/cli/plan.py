@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,7 @@ from runner.cli.options import Artifacts, Format, Formats, Profiles, RecipeFile,
 from runner.cli.output import aligned, print_json
 from runner.errors import BAD_RECIPE
 from runner.reports.formats import arms_together
+from runner.steps import kind
 
 if TYPE_CHECKING:
     from runner.engine import Plan
@@ -50,7 +52,10 @@ def command(
 
 def show(recipe: Recipe, planned: Plan, format: Format) -> int:
     """Print a plan; exit code 2 when something forbids the run."""
+    from runner.cli import footprints
+
     items, problems = list(planned.items.values()), planned.problems()
+    memories = [kind(item.instance.kind).memory(item.instance.params, item.instance.upstream, recipe.root) for item in items]
     if format is Format.json:
         rows = [
             {
@@ -61,8 +66,9 @@ def show(recipe: Recipe, planned: Plan, format: Format) -> int:
                 "why": item.why,
                 "key": item.key,
                 "hub": [{"kind": use.kind, "id": use.id, "revision": use.revision} for use in item.hub],
+                "gpu_memory": None if memory is None else asdict(memory),
             }
-            for item in items
+            for item, memory in zip(items, memories, strict=True)
         ]
         print_json(
             {"recipe": recipe.name, "overlays": list(recipe.overlays), "instances": rows, "problems": [str(error) for error in problems]}
@@ -83,6 +89,8 @@ def show(recipe: Recipe, planned: Plan, format: Format) -> int:
     if fetched:
         print("from a hub, unless they are on this machine already:")
         print("\n".join(f"  {use}" for use in fetched))
+    if needed := footprints.lines(list(zip(items, memories, strict=True))):
+        print("\n".join(needed))
     for error in problems:
         print(f"error: {error}")
     return BAD_RECIPE if problems else 0

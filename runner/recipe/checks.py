@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import runner.steps
-from runner.contract import Kind, Output, PromptUse, Struct, Template, Upstream
+from runner.contract import Kind, PromptUse, Struct, Template, Upstream
 from runner.errors import StepError
 from runner.recipe.nodes import Node, dotted, follow, locate, undotted
 from runner.recipe.overlay import suggest
 from runner.recipe.problems import KEY, Findings
-from runner.recipe.wire import Draft
 
 #: Keys under which nobody writes anything but a secret.
 _SECRET_KEYS = re.compile(r"(?i)(?:.*_)?(?:api_?key|access_token|auth_token|hf_token|password|passwd|client_secret|secret|private_key)")
@@ -67,25 +66,18 @@ class Checks:
         kind: Kind,
         params: Struct,
         node: Node,
-        upstreams: Mapping[str, Sequence[tuple[Draft, str, Output, Struct]]] | None,
+        upstream: Mapping[str, Sequence[Upstream]] | None,
         at: str,
     ) -> None:
-        """Check one instance. ``node`` is its ``with``, ``at`` the arm in words where that reads the matrix; ``upstreams`` is None
+        """Check one instance. ``node`` is its ``with``, ``at`` the arm in words where that reads the matrix; ``upstream`` is None
         while its inputs are not sound."""
         for use in kind.prompts(params):
             self._prompt(step, use, node)
         for field, patterns in kind.sources(params).items():
             for pattern in patterns:
                 self._source(step, field, pattern, node)
-        if upstreams is None:
+        if upstream is None:
             return
-        upstream = {
-            port: [
-                Upstream(producer.step.name, producer.step.kind.name if producer.step.kind else "", made, output, producer.axes)
-                for producer, _, output, made in bound
-            ]
-            for port, bound in upstreams.items()
-        }
         for fault in kind.check(params, upstream):
             inner = undotted(fault.path)
             path = dotted(("steps", step, "with", *inner))

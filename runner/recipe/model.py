@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runner.contract import Output, Resources, Struct
+from runner.contract import Output, Resources, Struct, Upstream
 from runner.errors import Where
 
 
@@ -24,7 +24,7 @@ class Instance:
     """A step at one arm: the unit of planning, caching and running.
 
     ``id`` is the step name, followed by its axis values where it has any: ``answers[system=gguf,rag=index]``.
-    ``inputs`` holds every port that is bound; an optional port left empty is absent.
+    ``inputs`` holds every port that is bound; an optional port left empty is absent. ``upstream`` tells the same of their producers' steps.
     """
 
     id: str
@@ -36,6 +36,7 @@ class Instance:
     inputs: Mapping[str, Sequence[Ref]]
     outputs: Mapping[str, Output]
     where: Where
+    upstream: Mapping[str, Sequence[Upstream]] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
