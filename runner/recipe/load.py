@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from runner.contract import Kind, Resources, Struct
+from runner.contract import Kind, Output, Resources, Struct, Upstream
 from runner.errors import Problem, RecipeError, UsageError
 from runner.recipe import checks, claims, faithful, pins
 from runner.recipe.explain import convert
@@ -112,6 +112,7 @@ class _Build:
     drafts: dict[str, Draft] = field(default_factory=dict)
     instances: dict[str, Instance] = field(default_factory=dict)
     made: dict[str, tuple[Draft, Struct, Node]] = field(default_factory=dict)
+    upstreams: dict[str, dict[str, list[Upstream]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.findings = self.loader.findings
@@ -131,6 +132,8 @@ class _Build:
         for step in wiring.order():
             if step.kind is not None:
                 self._instances(wiring, step, step.kind)
+        if matrix.exclude and not len(self.findings):
+            self._drop_unread()
         if document is not None:
             produced = [(draft, params) for draft, params, _ in self.made.values()]
             claims.check(document, self.document, produced, wiring, overlaid=bool(self.overlays))
@@ -244,9 +247,10 @@ class _Build:
         """Wire and check an instance. ``at`` is its arm in words, None while the step lacks arms that it ought to have."""
         inputs = wiring.resolve(draft)
         self.made[draft.id] = (draft, params, node)
-        upstreams = {port: [(*bound, self.made[bound[0].id][1]) for bound in links] for port, links in inputs.items()}
+        upstream = {port: [self._upstream(producer, output) for producer, _, output in links] for port, links in inputs.items()}
+        self.upstreams[draft.id] = upstream
         sound = draft.sound and at is not None
-        self.loader.checks.kind(draft.step.name, kind, params, node, upstreams if sound else None, at or "")
+        self.loader.checks.kind(draft.step.name, kind, params, node, upstream if sound else None, at or "")
         if resources is None or not sound:
             return
         self.instances[draft.id] = Instance(
@@ -259,7 +263,25 @@ class _Build:
             inputs={port: [Ref(producer.id, output) for producer, output, _ in links] for port, links in inputs.items()},
             outputs=draft.outputs or {},
             where=self.document.value["steps"].keys[draft.step.name],
+            upstream=upstream,
         )
+
+    def _drop_unread(self) -> None:
+        """Drop what only excluded arms would have read: of a step that others read, the instances that nobody reads."""
+        readers = [{ref.instance for refs in instance.inputs.values() for ref in refs} for instance in self.instances.values()]
+        served = {self.instances[id].step for id in set().union(*readers)}
+        while True:
+            read = {ref.instance for instance in self.instances.values() for refs in instance.inputs.values() for ref in refs}
+            unread = [id for id, instance in self.instances.items() if instance.step in served and id not in read]
+            if not unread:
+                return
+            for id in unread:
+                del self.instances[id], self.made[id]
+
+    def _upstream(self, producer: Draft, output: Output) -> Upstream:
+        step = producer.step
+        params = self.made[producer.id][1]
+        return Upstream(step.name, step.kind.name if step.kind else "", params, output, producer.axes, self.upstreams[producer.id])
 
     def _outside(self) -> list[str]:
         found: dict[str, None] = {}

@@ -80,6 +80,28 @@ def test_exclude_drops_arms(made: Made) -> None:
         "said[system=packed,rank=16,rag=none]",
     ]
     assert ids(recipe, "tuned") == ["tuned[rank=8]", "tuned[rank=16]"]
+    assert ids(recipe, "packed") == ["packed[rank=16]"], "what only excluded arms would have read is not made"
+
+
+def test_exclude_drops_what_only_excluded_arms_would_have_read_up_to_its_root(made: Made) -> None:
+    steps = """
+    one: {uses: ask, from: c, with: {count: "${matrix.n}"}}
+    tuned: {uses: tune, from: {model: base, examples: one}, with: {seed: "${matrix.seed}"}}
+    said: {uses: reply, from: {model: "${matrix.system}", questions: q}}
+    """
+    axes = "n: [1, 2], seed: [3, 4], system: [base, tuned]"
+    recipe = made(steps, f"\nmatrix: {{{axes}, exclude: [{{system: tuned, n: 2}}]}}\n")
+    assert ids(recipe, "tuned") == ["tuned[n=1,seed=3]", "tuned[n=1,seed=4]"]
+    assert ids(recipe, "one") == ["one[n=1]"]
+    assert len(ids(made(steps, f"\nmatrix: {{{axes}}}\n"), "one")) == 2
+
+
+def test_a_step_that_nobody_reads_keeps_all_its_arms(made: Made) -> None:
+    recipe = made(
+        RANKS.replace("judged: {uses: judge, from: said}", ""),
+        "\nmatrix: {system: [base, tuned], rank: [8, 16], rag: [none], exclude: [{system: base}]}\n",
+    )
+    assert len(ids(recipe, "said")) == 2
 
 
 def test_include_adds_whole_arms(made: Made) -> None:
