@@ -8,20 +8,28 @@ from __future__ import annotations
 
 from runner.answering.answerer import Answerer, Generated, Generation, Prompt, open_answerer
 from runner.answering.ask import Chat, Reply, ask
-from runner.answering.batch import Dropped, answer_all
-from runner.answering.prompting import fit, passages_of
+from runner.answering.batch import Sums, answer_all
+from runner.answering.fitting import Fitted, Rule, fit, fit_all
+from runner.answering.prompting import passages_of
+from runner.answering.retrieving import retrieve
+from runner.answering.summaries import Summaries
 
 __all__ = [
     "Answerer",
     "Chat",
-    "Dropped",
+    "Fitted",
     "Generated",
     "Generation",
     "Prompt",
     "Reply",
+    "Rule",
+    "Summaries",
+    "Sums",
     "answer_all",
     "ask",
     "fit",
+    "fit_all",
     "open_answerer",
     "passages_of",
+    "retrieve",
 ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 #: Texts of the tokens that end an answer; a model stops at those that its vocabulary has, as llama.cpp does by itself.
@@ -12,6 +13,10 @@ TURN_ENDS = (
     "<|endoftext|>", "<|im_end|>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "</s>",
     "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>",
 )  # fmt: skip
+
+
+#: A turn of a conversation: ``{"role": ..., "content": ...}``.
+Message = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -28,11 +33,12 @@ class Generation:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A conversation as the model sees it: the user's message, the rendered chat template, and its tokens."""
+    """A conversation as the model sees it: the user's message, the rendered chat template, its tokens, and the turns before the message."""
 
     message: str
     text: str
     tokens: tuple[int, ...]
+    earlier: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,8 @@ class Generated:
     """An answer. ``answer_tokens`` does not count the token that ends the turn. ``finish`` is ``length`` when ``max_new_tokens`` cut it.
 
     ``reference_loss`` is the mean negative log-likelihood of the reference answer, in nats a token, over ``reference_tokens``: the
-    reference's tokens and what the chat template puts after it. None where no reference was given.
+    reference's tokens and what the chat template puts after it. None where no reference was given. ``seconds`` is the answer's share of
+    the time that the model took.
     """
 
     text: str
@@ -49,20 +56,20 @@ class Generated:
     finish: Literal["stop", "length"]
     reference_loss: float | None = None
     reference_tokens: int | None = None
+    seconds: float = field(default=0.0, compare=False)
 
 
-#: A turn of a conversation: ``{"role": ..., "content": ...}``.
-Message = dict[str, str]
+#: Gets an answer and the place of its prompt.
+Done = Callable[[int, Generated], None]
+
+#: No answer is there from an earlier call.
+NONE: Mapping[int, Generated] = MappingProxyType({})
 
 
 class Answerer(Protocol):
-    """A model that is open for questions. ``limit`` is the number of positions that it has, in tokens.
-
-    ``continuous`` says that a finished answer makes room for the next prompt at once, so that many prompts are best given together.
-    """
+    """A model that is open for questions. ``limit`` is the number of positions that it has, in tokens."""
 
     limit: int
-    continuous: bool
 
     def prompt(self, message: str, earlier: Sequence[Message] = ()) -> Prompt:
         """The user's message in the model's chat template, with the model's system prompt and the earlier turns (user and assistant)
@@ -78,8 +85,13 @@ class Answerer(Protocol):
         *,
         batch_size: int = 16,
         first: int = 0,
+        kept: Mapping[int, Generated] = NONE,
+        done: Done | None = None,
     ) -> list[Generated]:
         """Answer the prompts, ``batch_size`` at a time. The same list gives the same answers; another grouping may move last bits.
+
+        ``done`` gets each answer as soon as it is whole, with its place in ``prompts``. ``kept`` are answers that ``done`` got from an
+        earlier call with the same arguments: they are not made again, and the others come out as they would have then, to the last bit.
 
         ``first`` is the number of the first prompt: the draws of an answer depend on its number. ``references`` asks for the loss of
         each reference answer too (None: of that one not). ``progress`` gets the share of this call that is done (0 to 1) and may

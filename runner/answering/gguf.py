@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 import codecs
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runner.answering.answerer import Generated, Generation, Message, Prompt
+from runner.answering.answerer import NONE, Done, Generated, Generation, Message, Prompt
 from runner.answering.sampling import choose, draws
 from runner.errors import StepError
 from runner.gguf.llama import Model, Session, offloads
 from runner.training.chat import conversation
 from runner.training.stored import read_record
 
+_ANY = 0  # a token that stands for those of an answer that is kept
 _SCORED = 64  # tokens of a reference scored at once: their logits are as wide as the vocabulary
 
 
 @dataclass
 class _Answer:
-    """One answer on its way."""
+    """One answer on its way. With ``kept`` it is there already, and goes along for as many steps as it took to make."""
 
+    number: int
     prompt: Prompt
     reference: list[int]
     random: np.random.Generator
+    kept: Generated | None = None
     tokens: list[int] = field(default_factory=list)
     stopped: bool = False
     loss: float | None = None
+    seconds: float = 0.0
 
     @property
     def position(self) -> int:
@@ -39,8 +44,6 @@ class _Answer:
 
 class GgufAnswerer:
     """``model.gguf`` of a model artifact. Every call starts from an empty cache, so that it depends on its arguments alone."""
-
-    continuous = True
 
     def __init__(self, folder: Path, *, device: str = "cpu", threads: int = 0, gpu_layers: int | None = None) -> None:
         self._system_prompt: str | None = read_record(folder).get("system_prompt")
@@ -55,7 +58,7 @@ class GgufAnswerer:
 
     def prompt(self, message: str, earlier: Sequence[Message] = ()) -> Prompt:
         text = self._model.render(conversation(message, self._system_prompt, earlier=earlier))
-        return Prompt(message, text, tuple(self._model.tokenize(text)))
+        return Prompt(message, text, tuple(self._model.tokenize(text)), tuple(earlier))
 
     def answer(
         self,
@@ -66,14 +69,24 @@ class GgufAnswerer:
         *,
         batch_size: int = 16,
         first: int = 0,
+        kept: Mapping[int, Generated] = NONE,
+        done: Done | None = None,
     ) -> list[Generated]:
         answers = [
-            _Answer(prompt, self._completion(prompt, reference), draws(generation, first + number))
+            _Answer(number, prompt, self._completion(prompt, reference), draws(generation, first + number), kept.get(number))
             for number, (prompt, reference) in enumerate(zip(prompts, references or [None] * len(prompts), strict=True))
         ]
-        batch = _Batch(self._model, generation, answers, min(batch_size, len(answers)), self._threads)
-        batch.run(progress or (lambda share: None))
-        return [self._generated(answer) for answer in answers]
+        finished = dict(kept)
+
+        def finish(answer: _Answer) -> None:
+            finished[answer.number] = self._generated(answer)
+            if done:
+                done(answer.number, finished[answer.number])
+
+        if len(finished) < len(answers):
+            batch = _Batch(self._model, generation, answers, min(batch_size, len(answers)), self._threads, finish)
+            batch.run(progress or (lambda share: None))
+        return [finished[number] for number in range(len(answers))]
 
     def stream(self, prompt: Prompt, generation: Generation) -> Iterator[str]:
         decoder, random = codecs.getincrementaldecoder("utf-8")("replace"), draws(generation, 0)
@@ -97,7 +110,7 @@ class GgufAnswerer:
         """The tokens of the reference in the assistant's turn, with what the template puts after it, as far as the model goes."""
         if not reference:
             return []
-        whole = self._model.render(conversation(prompt.message, self._system_prompt, reference), generation_prompt=False)
+        whole = self._model.render(conversation(prompt.message, self._system_prompt, reference, prompt.earlier), generation_prompt=False)
         tokens = self._model.tokenize(whole)
         if tuple(tokens[: len(prompt.tokens)]) == prompt.tokens:
             tokens = tokens[len(prompt.tokens) :]
@@ -113,16 +126,23 @@ class GgufAnswerer:
             finish="stop" if answer.stopped else "length",
             reference_loss=answer.loss,
             reference_tokens=len(answer.reference) if answer.loss is not None else None,
+            seconds=answer.seconds,
         )
 
 
 class _Batch:
     """Some answers over ``size`` sequences of one decoding context. Sequence n belongs to ``self._live[n]``, and none lies between them
     unused: llama.cpp decodes sequences without a gap in one go. One more sequence holds what all prompts begin with (the system
-    prompt, the instructions), which is read once and copied."""
+    prompt, the instructions), which is read once and copied.
 
-    def __init__(self, model: Model, generation: Generation, answers: Sequence[_Answer], size: int, threads: int) -> None:
-        self._model, self._generation, self._size, self._threads = model, generation, size, threads
+    The last bits of an answer depend on how many rows are decoded with its own, and not on what they hold. So an answer that is kept
+    takes its sequence for as many steps as it took, with any token in an otherwise empty cache; where only such answers are live, nothing
+    is decoded."""
+
+    def __init__(
+        self, model: Model, generation: Generation, answers: Sequence[_Answer], size: int, threads: int, finish: Callable[[_Answer], None]
+    ) -> None:
+        self._model, self._generation, self._size, self._threads, self._finish = model, generation, size, threads, finish
         self._count, self._waiting = len(answers), deque(answers)
         self._live: list[_Answer] = []
         self._common = answers[0].prompt.tokens[: _common([answer.prompt.tokens for answer in answers])] if len(answers) > 1 else ()
@@ -140,11 +160,27 @@ class _Batch:
                 self._live.append(answer)
             while self._live:
                 self._tell()
-                asked = [(answer.tokens[-1], answer.position - 1, slot, True) for slot, answer in enumerate(self._live)]
-                rows = self._session.decode(asked)
-                complete = [slot for slot, row in enumerate(rows) if self._take(self._live[slot], row)]
+                complete = [slot for slot, done in enumerate(self._step()) if done]
                 for slot in reversed(complete):
                     self._free(slot)
+
+    def _step(self) -> list[bool]:
+        """The next token of every live answer; which of them are complete with it."""
+        begun = time.perf_counter()
+        rows: Sequence[NDArray[np.float32] | None] = [None] * len(self._live)
+        if not all(answer.kept for answer in self._live):
+            for slot, answer in enumerate(self._live):
+                if answer.kept:
+                    self._session.forget(slot)
+            asked = [(answer.tokens[-1], answer.position - 1, slot, True) for slot, answer in enumerate(self._live)]
+            rows = list(self._session.decode(asked))
+        complete = [self._take(answer, row) for answer, row in zip(self._live, rows, strict=True)]
+        seconds = (time.perf_counter() - begun) / len(self._live)
+        for answer, whole in zip(self._live, complete, strict=True):
+            answer.seconds += seconds
+            if whole and not answer.kept:
+                self._finish(answer)
+        return complete
 
     def _free(self, slot: int) -> None:
         """Give the sequence to the next question; without one, the last sequence moves there."""
@@ -161,8 +197,13 @@ class _Batch:
         while self._waiting:
             self._tell()
             answer = self._waiting.popleft()
-            if not self._take(answer, self._read(answer, slot)):
+            begun = time.perf_counter()
+            whole = self._take(answer, None if answer.kept else self._read(answer, slot))
+            answer.seconds += time.perf_counter() - begun
+            if not whole:
                 return answer
+            if not answer.kept:
+                self._finish(answer)
         return None
 
     def _read(self, answer: _Answer, slot: int) -> NDArray[np.float32]:
@@ -176,8 +217,12 @@ class _Batch:
             answer.loss = _loss(self._session, slot, answer, last)
         return last
 
-    def _take(self, answer: _Answer, logits: NDArray[np.float32]) -> bool:
-        """Add the next token; whether the answer is complete."""
+    def _take(self, answer: _Answer, logits: NDArray[np.float32] | None) -> bool:
+        """Add the next token; whether the answer is complete. There are no logits for an answer that is kept."""
+        if answer.kept:
+            answer.tokens.append(_ANY)
+            return len(answer.tokens) == answer.kept.answer_tokens + (answer.kept.finish == "stop")
+        assert logits is not None
         if not np.isfinite(logits.max()):
             raise StepError("the model computes values that are not numbers", remedy="export it with a quantisation of more bits")
         token = choose(logits, self._generation, answer.random)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
-from runner.answering.answerer import TURN_ENDS, Generated, Generation, Message, Prompt
+from runner.answering.answerer import NONE, TURN_ENDS, Done, Generated, Generation, Message, Prompt
 from runner.answering.sampling import choose, draws
 from runner.errors import StepError
 from runner.training import conversation, device_of, load
@@ -19,8 +21,6 @@ from runner.training.quiet import quiet
 
 class TransformersAnswerer:
     """A model artifact of the form full or adapter. The prompts of a batch are padded on the left."""
-
-    continuous = False
 
     def __init__(
         self, folder: Path, resolve: Callable[[str], Path], *, device: str = "cpu", dtype: str = "float32", threads: int = 0
@@ -41,7 +41,7 @@ class TransformersAnswerer:
 
     def prompt(self, message: str, earlier: Sequence[Message] = ()) -> Prompt:
         text = self._render(message, None, earlier)
-        return Prompt(message, text, tuple(self._tokens(text)))
+        return Prompt(message, text, tuple(self._tokens(text)), tuple(earlier))
 
     def answer(
         self,
@@ -52,12 +52,23 @@ class TransformersAnswerer:
         *,
         batch_size: int = 16,
         first: int = 0,
+        kept: Mapping[int, Generated] = NONE,
+        done: Done | None = None,
     ) -> list[Generated]:
-        asked, answers = references or [None] * len(prompts), []
+        asked, answers = references or [None] * len(prompts), list[Generated]()
         for start in range(0, len(prompts), batch_size):
             part = slice(start, start + batch_size)
+            if all(number in kept for number in range(len(prompts))[part]):
+                answers += [kept[number] for number in range(len(prompts))[part]]
+                continue
+            begun = time.perf_counter()
             tell = _part(progress, start / len(prompts), len(prompts[part]) / len(prompts)) if progress else None
-            answers += self._batch(prompts[part], generation, asked[part], tell, first + start)
+            made = self._batch(prompts[part], generation, asked[part], tell, first + start)
+            seconds = (time.perf_counter() - begun) / len(made)
+            for number, answer in enumerate(made, start):
+                answers.append(replace(answer, seconds=seconds))
+                if done:
+                    done(number, answers[-1])
         return answers
 
     def _batch(
@@ -112,7 +123,7 @@ class TransformersAnswerer:
 
     def _completion(self, prompt: Prompt, reference: str) -> list[int]:
         """The tokens of the reference in the assistant's turn, with what the template puts after it."""
-        whole = self._render(prompt.message, reference)
+        whole = self._render(prompt.message, reference, prompt.earlier)
         tokens = self._tokens(whole)
         if tuple(tokens[: len(prompt.tokens)]) == prompt.tokens:
             return tokens[len(prompt.tokens) :]

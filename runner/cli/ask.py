@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from runner.cli.options import Artifacts, RunName, find_run, project_root
+from runner.cli.options import Artifacts, Format, Formats, RunName, find_run, project_root
 from runner.errors import UsageError
 
 if TYPE_CHECKING:
     from runner.answering import Chat, Reply
     from runner.reports.record import Json, Made, Run
+    from runner.steps.answer import Params
 
 Model = Annotated[
     str | None, typer.Option("--model", metavar="STEP", help="The GGUF to ask, where the run has several.", show_default=False)
@@ -28,43 +30,52 @@ def command(
     rag: Annotated[bool, typer.Option("--rag/--no-rag", help="With passages from the run's index, if it has one.")] = True,
     model: Model = None,
     top_k: TopK = None,
+    form: Formats = Format.text,
     artifacts: Artifacts = None,
 ) -> None:
     """Ask the 4-bit model that a run has made.
 
-    Prompt, passages and their number are those of the run's own answers. Sources are named with their pages.
+    The model sees what the run's own answers had it see: their prompt, passages selected alike, the same rule for what does not fit.
+    Sources are named with their pages. `--format json` has their texts and the whole prompt too.
     """
-    if not question.strip():
+    if not (question := readable(question)):
         raise UsageError("the question is empty", remedy='recipe ask NAME "What does the corpus say about …?"')
     chat = open_chat(run, artifacts, rag=rag, model=model, top_k=top_k)
-    print_reply(chat.ask(question), searched=chat.searches)
+    reply = chat.ask(question)
+    if form is Format.json:
+        print(json.dumps({"question": question, "prompt": reply.prompt, "sources": reply.sources, "dropped": reply.dropped}
+                         | {"answer": "".join(reply.pieces).strip()}, ensure_ascii=False))  # fmt: skip
+    else:
+        print_reply(reply, searched=chat.searches)
     chat.close()
 
 
+def readable(text: str) -> str:
+    """What was typed, without space around it; bytes that are no UTF-8 become U+FFFD."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip()
+
+
 def open_chat(run: str, artifacts: Path | None, *, rag: bool, model: str | None, top_k: int | None) -> Chat:
-    """A conversation with a run's GGUF, with the prompt, the passages and the generation of the run's own answers."""
+    """A conversation with a run's GGUF as one of the run's steps of the kind `answer` would have it, or else its export."""
     from runner.reports.record import Run
 
     opened = Run.open(find_run(run, artifacts))
     gguf = _choose(opened.made("model", form="gguf"), model)
-    steps = _answering(opened, gguf)
-    params = next((step["params"] for step in steps if step["params"].get("prompt")), None)
-    if params is None:
-        raise UsageError(
-            "no step of this run names a prompt to ask with", remedy="give the step that exports, or one that answers, a `prompt`"
-        )
-    index = next((made for step in steps for made in opened.inputs(step, "index")), None) if rag else None
+    step, index = _like(opened, gguf, rag)
+    params, root = _params(step), project_root()
 
     from runner.answering import Chat, Generation
     from runner.prompts import load
+    from runner.steps import answer
 
-    settings = {name: params[name] for name in ("max_new_tokens", "temperature", "top_p", "seed") if params.get(name) is not None}
     return Chat(
         gguf.folder,
-        None if index is None else index.folder,
-        load(project_root(), params["prompt"]),
-        top_k=top_k or params.get("top_k") or 3,
-        generation=Generation(**settings),
+        None if index is None else answer.selector(params, index.folder, root, "cpu"),
+        load(root, params.prompt),
+        top_k=top_k or params.top_k,
+        generation=Generation(params.max_new_tokens, params.temperature, params.top_p, params.seed),
+        context_window=params.context_window,
+        overflow=answer.rule(params, lambda file: load(root, file)),
     )
 
 
@@ -95,14 +106,39 @@ def _choose(found: Sequence[Made], wanted: str | None) -> Made:
     return chosen[-1]
 
 
-def _answering(run: Run, gguf: Made) -> list[Json]:
-    """The steps to take prompt and index from: those that answer with this GGUF, its export, then whatever else answers."""
-    steps = [instance for instance in run.instances if any(output["type"] == "answers" for output in instance["outputs"].values())]
-    own = [step for step in steps if any(ref["instance"] == gguf.instance["id"] for refs in step["inputs"].values() for ref in refs)]
-    return [*own, gguf.instance, *(step for step in steps if step not in own)]
+def _like(run: Run, gguf: Made, rag: bool) -> tuple[Json, Made | None]:
+    """The step to ask as, and its index: first those that answer with this GGUF, then its export, then whatever else answers; of them
+    first those with an index, or, without retrieval, those that have none."""
+    answering = [step for step in run.instances if step.get("kind") == "answer"]
+    own = [step for step in answering if any(ref["instance"] == gguf.instance["id"] for refs in step["inputs"].values() for ref in refs)]
+    steps = [step for step in (*own, gguf.instance, *answering) if step["params"].get("prompt")]
+    if not steps:
+        raise UsageError(
+            "no step of this run names a prompt to ask with", remedy="give the step that exports, or one that answers, a `prompt`"
+        )
+    found = [(step, next(iter(run.inputs(step, "index")), None)) for step in steps]
+    step, index = next(((step, index) for step, index in found if (index is not None) == rag), found[0])
+    return step, index if rag else None
+
+
+def _params(step: Json) -> Params:
+    """The parameters of a step that answers; an export's as if it did."""
+    import msgspec
+
+    from runner.steps.answer import Params
+
+    shared = ("prompt", "top_k", "max_new_tokens")
+    given = step["params"] if step["kind"] == "answer" else {name: step["params"][name] for name in shared if name in step["params"]}
+    try:
+        return msgspec.convert(given, Params)
+    except msgspec.ValidationError as error:
+        raise UsageError(
+            f"the parameters of {step['id']} are not those of this version: {error}", remedy="run the recipe again, which answers anew"
+        ) from None
 
 
 def _source(passage: dict[str, Any]) -> str:
     parts = [passage.get("title") or passage.get("document") or passage.get("chunk"), passage.get("section")]
     page = [f"page {passage['page']}"] if passage.get("page") else []
-    return ", ".join([*dict.fromkeys(str(part) for part in parts if part), *page]) + f" ({passage['score']:.2f})"
+    score = f"({passage['score']:.2f})" + ", in summary" * ("summary" in passage)
+    return ", ".join([*dict.fromkeys(str(part) for part in parts if part), *page]) + f" {score}"

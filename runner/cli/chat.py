@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runner.cli.ask import Model, TopK, open_chat, print_reply
+from runner.cli.ask import Model, TopK, open_chat, print_reply, readable
 from runner.cli.options import Artifacts, RunName
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ def command(
     """
     chat = open_chat(run, artifacts, rag=rag, model=model, top_k=top_k)
     try:
-        if sys.stdin.isatty():
+        if sys.stdin is not None and sys.stdin.isatty():
             _talk(chat)
         else:
-            for line in sys.stdin:
-                if line.strip():
-                    _answer(chat, line.strip())
+            for line in sys.stdin or ():
+                if question := readable(line):
+                    _answer(chat, question)
     finally:
         chat.close()
 
@@ -47,7 +47,7 @@ def _talk(chat: Chat) -> None:
     print("Ask what you like; ^D ends.", file=sys.stderr)
     while True:
         try:
-            question = input("\n> ").strip()
+            question = readable(input("\n> "))
         except (EOFError, KeyboardInterrupt):
             print()
             return

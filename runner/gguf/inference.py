@@ -2,7 +2,8 @@
 """Ask the model in this folder.
 
     pip install llama-cpp-python jinja2
-    pip install faiss-cpu sentence-transformers        # for the index, where there is one
+    pip install faiss-cpu sentence-transformers        # for the index, where there is one with vectors
+    pip install PyStemmer                              # for an index whose words are stemmed
     python inference.py "What does low-rank adaptation change?"
     python inference.py "..." --no-rag                 # without retrieved passages
     python inference.py "..." --top-k 5 --max-new-tokens 400 --threads 8
@@ -19,7 +20,9 @@ import json
 import logging
 import os
 import posixpath
+import re
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +96,29 @@ def positive(text: str) -> int:
 
 def retrieve(folder: Path, question: str, count: int) -> list[dict[str, Any]]:
     """The passages nearest to the question, best first, each with its score."""
+    description = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    settings, cosine = description["embedder"], description["metric"] == "cosine"
+    if settings["kind"] != "bm25":
+        load_libraries()
+    chunks = [json.loads(line) for line in (folder / "chunks.jsonl").read_text(encoding="utf-8").split("\n") if line]
+    if settings["kind"] == "hybrid":  # reciprocal rank fusion of two rankings
+        depth = max(count, settings["depth"])
+        scores: dict[int, float] = {}
+        for found in (
+            rank(folder, settings["dense"], cosine, question, depth),
+            rank_by_words(folder / "bm25", question, depth),
+        ):
+            for place, (row, _) in enumerate(found, 1):
+                scores[row] = scores.get(row, 0.0) + 1 / (settings["rank_constant"] + place)
+        ranking = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
+    elif settings["kind"] == "bm25":
+        ranking = rank_by_words(folder / "bm25", question, count)
+    else:
+        ranking = rank(folder, settings, cosine, question, count)
+    return [{**chunks[row], "score": score} for row, score in ranking[:count]]
+
+
+def load_libraries() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of an optional package where it is installed
     try:
@@ -102,22 +128,6 @@ def retrieve(folder: Path, question: str, count: int) -> list[dict[str, Any]]:
     except ImportError as error:
         sys.exit(f"{error.name} is missing: pip install faiss-cpu sentence-transformers, or ask with --no-rag")
     disable_progress_bar()
-    description = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-    settings, cosine = description["embedder"], description["metric"] == "cosine"
-    chunks = [json.loads(line) for line in (folder / "chunks.jsonl").read_text(encoding="utf-8").split("\n") if line]
-    if settings["kind"] == "hybrid":  # reciprocal rank fusion of two rankings
-        depth = max(count, settings["depth"])
-        scores: dict[int, float] = {}
-        for found in (
-            rank(folder, settings["dense"], cosine, question, depth),
-            rank(folder / "lexical", settings["lexical"], cosine, question, depth),
-        ):
-            for place, (row, _) in enumerate(found, 1):
-                scores[row] = scores.get(row, 0.0) + 1 / (settings["rank_constant"] + place)
-        ranking = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
-    else:
-        ranking = rank(folder, settings, cosine, question, count)
-    return [{**chunks[row], "score": score} for row, score in ranking[:count]]
 
 
 def rank(folder: Path, settings: dict[str, Any], cosine: bool, question: str, count: int) -> list[tuple[int, float]]:
@@ -155,6 +165,33 @@ def rank(folder: Path, settings: dict[str, Any], cosine: bool, question: str, co
         tokens = index.reconstruct_n(start, int(ends[row]) - start)
         found.append((int(row), float((tokens @ query.T).max(axis=0).sum())))
     return sorted(found, key=lambda pair: (-pair[1], pair[0]))[:count]
+
+
+def rank_by_words(folder: Path, question: str, count: int) -> list[tuple[int, float]]:
+    """Rows of the chunks and their scores, best first, by BM25: the sum of the weights that the question's words have in a chunk."""
+    import numpy as np
+
+    rule = json.loads((folder / "words.json").read_text(encoding="utf-8"))
+    vocabulary = json.loads((folder / "vocab.index.json").read_text(encoding="utf-8"))
+    weights, rows, starts = (np.load(folder / f"{name}.csc.index.npy") for name in ("data", "indices", "indptr"))
+    found = ["".join(parts) for parts in re.findall(rule["pattern"], unicodedata.normalize("NFKC", question).lower())]
+    words = [word for word in found if word not in rule["stopwords"]]
+    if rule["stemmer"]:
+        try:
+            import Stemmer
+        except ImportError:
+            sys.exit("PyStemmer is missing: pip install PyStemmer, or ask with --no-rag")
+        words = Stemmer.Stemmer(rule["stemmer"]).stemWords(words)
+    known = [vocabulary[word] for word in words if word in vocabulary]
+    scores, held = np.zeros(rows.max() + 1, dtype=np.float32), set[int]()
+    for word in known:
+        span = slice(starts[word], starts[word + 1])
+        scores[rows[span]] += weights[span]
+        held.update(rows[span].tolist())
+    absent = folder / "nonoccurrence_array.index.npy"  # two variants give a word's absence a weight, the same for all chunks
+    if absent.is_file():
+        scores += np.load(absent)[known].sum()
+    return sorted(((row, float(scores[row])) for row in held if scores[row]), key=lambda pair: (-pair[1], pair[0]))[:count]
 
 
 def prompt(settings: dict[str, Any], question: str, passages: list[dict[str, Any]]) -> str:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta
 
 from runner import contract
-from runner.contract import MAIN, Context, Fault, HubUse, Inputs, Output, Port, PromptUse, Struct, Upstream, doc
+from runner.contract import MAIN, Context, Fault, HubUse, Inputs, Memory, Output, Port, PromptUse, Struct, Template, Upstream, doc
 from runner.errors import InputError, StepError
 from runner.retrieval.settings import CrossEncoder, Selection, Similarity, is_folder
+
+if TYPE_CHECKING:
+    from runner.answering import Rule
+    from runner.retrieval.selection import Selector
 
 VERSION = 2
 PREVIEW = "questions"
@@ -32,6 +36,29 @@ class Resources(contract.Resources):
     ] = None
 
 
+class DropPassages(Struct, tag_field="kind", tag="drop-passages"):
+    """Passages are left out, the worst first."""
+
+
+class Truncate(Struct, tag_field="kind", tag="truncate"):
+    """Passages are left out, the worst first, but of the last of them stays what there is room for, in whole sentences or else words."""
+
+
+class Summarise(Struct, tag_field="kind", tag="summarise"):
+    """The model itself summarises passages with respect to the question, the worst first; where that is not enough, they are left out.
+
+    A passage is cut into pieces that fit into the context with the prompt. It stays as it is when it has no more than `max_new_tokens`
+    tokens, and when its summary is no shorter; an empty summary leaves it out.
+    """
+
+    prompt: Annotated[str, doc("prompt file that asks for a summary of (a piece of) a passage; variables: question, passage", min_length=1)]
+    max_new_tokens: Annotated[int, doc("longest summary of a piece; made greedily; longer ones are cut", unit="tokens", ge=1)] = 128
+
+
+class Fail(Struct, tag_field="kind", tag="fail"):
+    """The step fails, and names the question."""
+
+
 class Params(Struct):
     prompt: Annotated[str, doc("prompt file of the user's message; variables: question, passages (may be empty)", min_length=1)]
     top_k: Annotated[int, doc("passages retrieved for a question, where an index is bound", unit="passages", ge=1)] = 3
@@ -45,9 +72,9 @@ class Params(Struct):
         int | None, doc("tokens that prompt and answer may have together; null: as many as the model has positions", unit="tokens")
     ] = None
     overflow: Annotated[
-        Literal["drop-passages", "fail"],
-        doc("a prompt that does not fit: leave out passages from the worst on, counted in answers.json, or fail the step"),
-    ] = "drop-passages"
+        DropPassages | Truncate | Summarise | Fail,
+        doc("what is done about passages with which a prompt does not fit; counted in answers.json"),
+    ] = DropPassages()
     reference_loss: Annotated[
         bool, doc("also compute the loss of each reference answer after the same prompt (mean negative log-likelihood)", unit="nats/token")
     ] = True
@@ -62,6 +89,8 @@ def outputs(params: Params) -> Mapping[str, Output]:
 
 def prompts(params: Params) -> Iterable[PromptUse]:
     yield PromptUse("prompt", params.prompt, frozenset({"question", "passages"}))
+    if isinstance(params.overflow, Summarise):
+        yield PromptUse("overflow.prompt", params.overflow.prompt, frozenset({"question", "passage"}))
 
 
 def sources(params: Params) -> Mapping[str, Sequence[str]]:
@@ -81,13 +110,41 @@ def check(params: Params, upstream: Mapping[str, Sequence[Upstream]]) -> Iterabl
     window = params.context_window
     if window is not None and window <= params.max_new_tokens:
         yield Fault("context_window", f"{window} tokens leave no room for a prompt", f"more than max_new_tokens ({params.max_new_tokens})")
+    if window is not None and isinstance(params.overflow, Summarise) and window <= 2 * params.overflow.max_new_tokens:
+        yield Fault("overflow.max_new_tokens", f"a text of that length and its summary do not fit into {window} tokens", "less than half")
+    for model in upstream.get("model", ()):
+        for sample in model.reads.get("calibration", ()):
+            if any(_drawn_from(asked, sample) or _drawn_from(sample, asked) for asked in upstream.get("questions", ())):
+                yield Fault(
+                    "", f"the questions are among what `{model.step}` is calibrated on", "questions that a calibration has not seen"
+                )
+
+
+def _drawn_from(part: Upstream, whole: Upstream) -> bool:
+    """Whether examples are those of another step, or a split, a choice or a mix of them."""
+    same = (part.step, part.name, part.axes) == (whole.step, whole.name, whole.axes)
+    return same or any(_drawn_from(before, whole) for before in part.reads.get("examples", ()))
+
+
+def memory(params: Params, upstream: Mapping[str, Sequence[Upstream]], root: Path) -> Memory | None:
+    from runner.training import footprint, lineage
+
+    model = upstream["model"][0]
+    shape = lineage.shape(model, root) if model.output.form != "gguf" else None
+    if shape is None:
+        return None
+    length = params.context_window or footprint.PROMPT + params.max_new_tokens
+    quantized = lineage.four_bits(lineage.method(model))
+    return footprint.answering(shape, **quantized, dtype=params.dtype, rows=params.batch_size, length=length)
 
 
 def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
+    from dataclasses import asdict
+
     from runner.answering import Generation, answer_all, open_answerer
 
     questions = _questions(inputs["questions"].path / "examples.jsonl")[: ctx.preview]
-    passages = _retrieve(params, inputs, [row["question"] for row in questions], ctx)
+    passages = _retrieve(params, inputs, [(row["question"], row.get("history", ())) for row in questions], ctx)
 
     model = inputs["model"]
     answerer = open_answerer(
@@ -110,7 +167,7 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
         ctx.check_cancelled()
 
     generation = Generation(params.max_new_tokens, params.temperature, params.top_p, params.seed)
-    rows, dropped, rate = answer_all(
+    rows, sums, rate = answer_all(
         answerer,
         questions,
         passages,
@@ -118,7 +175,7 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
         generation,
         batch_size=params.batch_size,
         window=params.context_window or answerer.limit,
-        overflow=params.overflow,
+        overflow=rule(params, ctx.prompt),
         reference_loss=params.reference_loss,
         journal=ctx.journal / "answers.jsonl",
         progress=progress,
@@ -130,15 +187,46 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
         "prompt_file": params.prompt,
         "generation": {name: getattr(params, name) for name in ("max_new_tokens", "temperature", "top_p", "seed", "batch_size")},
         "top_k": params.top_k if inputs.get("index") else 0,
-        "selection": (params.selection.__struct_config__.tag or "") if inputs.get("index") else "",
-        "dropped": {"passages": dropped.passages, "questions": dropped.questions},
+        "selection": _tag(params.selection) if inputs.get("index") else "",
+        "overflow": _tag(params.overflow),
+        **asdict(sums),
     }
     (out / MAIN / "answers.json").write_text(_json(summary) + "\n", encoding="utf-8", newline="\n")
-    if dropped.questions:
-        ctx.warn(f"{dropped.passages} passages were left out of {dropped.questions} prompts that did not fit into the context")
+    for done, share in (("left out of", sums.dropped), ("cut in", sums.truncated), ("put in summary into", sums.summarised)):
+        if share.questions:
+            counts = _counted(share.passages, "passage"), _counted(share.questions, "prompt")
+            ctx.warn(f"{counts[0]} {done} {counts[1]} that did not fit into the context")
+    if sums.forgotten.questions:
+        ctx.warn(f"{sums.forgotten.exchanges} exchanges before {sums.forgotten.questions} questions were left out: they did not fit")
     if rate:
         ctx.fact("tokens_per_second", round(rate, 2), "tokens/s")
     answerer.close()
+
+
+def rule(params: Params, load: Callable[[str], Template]) -> Rule:
+    """The rule that ``overflow`` names, for ``runner.answering``; ``load`` opens a prompt file."""
+    from runner.answering import Summaries
+
+    overflow = params.overflow
+    return Summaries(load(overflow.prompt), overflow.max_new_tokens) if isinstance(overflow, Summarise) else _tag(overflow)
+
+
+def selector(params: Params, index: Path, root: Path, device: str) -> Selector:
+    """What searches the index in the folder ``index`` as ``selection`` says. ``root`` is the project's folder."""
+    from runner.retrieval import open_index
+    from runner.retrieval.selection import Selector
+
+    reranker = params.selection
+    folder = (root / reranker.model).resolve() if isinstance(reranker, CrossEncoder) and is_folder(reranker.model) else None
+    return Selector(open_index(index, device=device), params.selection, folder=folder, device=device)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def _tag(choice: Any) -> Any:
+    return choice.__struct_config__.tag
 
 
 def _questions(file: Path) -> list[dict[str, Any]]:
@@ -158,20 +246,18 @@ def _questions(file: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _retrieve(params: Params, inputs: Inputs, texts: list[str], ctx: Context) -> list[list[dict[str, Any]]]:
+def _retrieve(params: Params, inputs: Inputs, asked: list[tuple[str, Any]], ctx: Context) -> list[list[dict[str, Any]]]:
     if inputs.get("index") is None:
-        return [[] for _ in texts]
-    from runner.answering import passages_of
-    from runner.retrieval import open_index
-    from runner.retrieval.selection import Selector
+        return [[] for _ in asked]
+    from runner.answering import retrieve
 
-    reranker, device = params.selection, ctx.resources.device
-    folder = (ctx.root / reranker.model).resolve() if isinstance(reranker, CrossEncoder) and is_folder(reranker.model) else None
-    index = Selector(open_index(inputs["index"].path, device=device), params.selection, folder=folder, device=device)
-    found = []
-    for start in range(0, len(texts), _SEARCHED_TOGETHER):
-        found += [passages_of(hits) for hits in index.search(texts[start : start + _SEARCHED_TOGETHER], params.top_k)]
+    index = selector(params, inputs["index"].path, ctx.root, ctx.resources.device)
+    found: list[list[dict[str, Any]]] = []
+    for start in range(0, len(asked), _SEARCHED_TOGETHER):
+        found += retrieve(index, asked[start : start + _SEARCHED_TOGETHER], params.top_k)
         ctx.check_cancelled()
+    for warning in index.warnings:
+        ctx.warn(warning)
     return found
 
 

@@ -18,6 +18,9 @@ from runner import answering
 from runner.gguf import inference
 from runner.gguf.bundle import add_script
 from runner.gguf.export import export
+from runner.retrieval import open_index
+from runner.retrieval.selection import Selector
+from runner.retrieval.settings import Similarity
 from tests.gguf import tiny
 
 TEMPLATES = {
@@ -97,6 +100,31 @@ def test_without_retrieval_it_needs_no_index(bundle: Path) -> None:
     assert "must be at least 1" in wrong.stderr
 
 
+def test_it_needs_no_package_that_it_does_not_name(bundle: Path, tmp_path: Path) -> None:
+    """In an interpreter that has llama-cpp-python and Jinja2, with what they need, and nothing else."""
+    from importlib.util import find_spec
+
+    for name in ("llama_cpp", "jinja2", "markupsafe", "numpy", "diskcache", "typing_extensions"):
+        spec = find_spec(name)
+        assert spec is not None
+        assert spec.origin is not None
+        origin = Path(spec.origin)
+        for path in (origin.parent, *origin.parent.parent.glob(f"{name}.libs")) if origin.stem == "__init__" else (origin,):
+            (tmp_path / path.name).symlink_to(path)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")} | {"PYTHONPATH": str(tmp_path)}
+
+    def alone(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-S", "inference.py", "What does low-rank adaptation change?", *arguments]
+        return subprocess.run(command, cwd=bundle, env=environment, capture_output=True, text=True, timeout=60)
+
+    made = alone("--no-rag", "--threads", "1", "--max-new-tokens", "4")
+    assert (made.returncode, made.stderr) == (0, "")
+    assert made.stdout.strip()
+    wanting = alone("--threads", "1")
+    assert wanting.returncode == 1
+    assert wanting.stderr == "faiss is missing: pip install faiss-cpu sentence-transformers, or ask with --no-rag\n"
+
+
 def test_the_answer_is_that_of_the_runner(bundle: Path, tmp_path: Path, ask: Callable[..., str]) -> None:
     class Template:
         def render(self, **variables: Any) -> str:
@@ -105,7 +133,8 @@ def test_the_answer_is_that_of_the_runner(bundle: Path, tmp_path: Path, ask: Cal
     shutil.copyfile(bundle / "model.gguf", tmp_path / "model.gguf")
     tiny.record(tmp_path, form="gguf", architecture="qwen2", system_prompt="Be brief.")
     question = "What does low-rank adaptation change?"
-    reply = answering.ask(tmp_path, bundle / "index", question, Template(), threads=1, generation=answering.Generation(3))
+    search = Selector(open_index(bundle / "index"), Similarity())
+    reply = answering.ask(tmp_path, search, question, Template(), threads=1, generation=answering.Generation(3))
     assert ask(bundle, question, "--threads", "1", "--max-new-tokens", "3").split("\nSources")[0].strip() == "".join(reply.pieces).strip()
     assert [source["chunk"] for source in reply.sources] == ["lora#0"]
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from runner.answering.transformers import TransformersAnswerer
-from runner.contract import Artifact, Fault, Output
+from runner.contract import MAIN, Artifact, Fault, Output, Upstream
 from runner.errors import InputError, StepError
 from runner.gguf.export import export
 from runner.steps import answer
@@ -38,6 +38,8 @@ class World:
         (root / "prompts").mkdir()
         (root / "prompts" / "answer.j2").write_text(PROMPT)
         (root / "prompts" / "other.j2").write_text("Please: {{ question }}{% if passages %}{{ passages | length }}{% endif %}")
+        (root / "prompts" / "summarise.j2").write_text("Sum up: {{ passage.text }}\n{{ question }}")
+        (root / "prompts" / "summary.j2").write_text("In short: {{ passage.text }}")
         (root / "questions").mkdir()
         (root / "questions" / "examples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
         base = tiny.model(root / "full", initializer_range=0.05)
@@ -154,10 +156,51 @@ def test_what_does_not_fit_is_counted_and_said(world: World, tmp_path: Path) -> 
     answer.run(params(context_window=130), world.inputs(), tmp_path / "out", context)
     dropped = json.loads((tmp_path / "out" / "main" / "answers.json").read_text())["dropped"]
     assert dropped["passages"] >= dropped["questions"] > 0
-    assert context.warnings == [
-        f"{dropped['passages']} passages were left out of {dropped['questions']} prompts that did not fit into the context"
-    ]
+    assert dropped == {"passages": 2, "questions": 1}
+    assert context.warnings == ["2 passages left out of 1 prompt that did not fit into the context"]
     assert sum(row["dropped"] for row in rows(tmp_path / "out")) == dropped["passages"]
+
+
+@pytest.mark.parametrize("form", ["full", "adapter", "gguf"])
+def test_every_form_sums_up_what_does_not_fit(form: str, world: World, tmp_path: Path) -> None:
+    context = world.context(tmp_path)
+    rule = SUMMARISING["overflow"] | {"max_new_tokens": 6}  # what random weights say may have more tokens when it is read again
+    answer.run(params(context_window=130, overflow=rule, top_k=4), world.inputs(form), tmp_path / "out", context)
+    found, summary = rows(tmp_path / "out"), json.loads((tmp_path / "out" / "main" / "answers.json").read_text())
+    assert summary["overflow"] == "summarise"
+    for name in ("dropped", "truncated", "summarised"):
+        counts = [row.get(name, 0) for row in found]
+        assert summary[name] == {"passages": sum(counts), "questions": sum(count > 0 for count in counts)}
+    assert summary["summaries"]["calls"] == sum(row["summaries"]["calls"] for row in found if "summaries" in row) > 0
+    assert summary["summarised"]["passages"] == sum("summary" in passage for row in found for passage in row["retrieved"]) > 0
+    for row in found:
+        assert row["prompt_tokens"] + 6 <= 130
+        for passage in row["retrieved"]:
+            assert passage["text"] in tiny.TEXTS
+            assert passage.get("summary", passage["text"]) in row["prompt"]
+    questions = summary["summarised"]["questions"]
+    assert f"put in summary into {questions} prompt" in context.warnings[-1]
+    latency = [json.loads(line) for line in (tmp_path / "out" / "provenance" / "latency.jsonl").read_text().splitlines()]
+    assert all(row["seconds"] > 0 for row in latency)
+
+
+def test_a_cut_passage_says_so(world: World, tmp_path: Path) -> None:
+    context = world.context(tmp_path)
+    answer.run(params(context_window=130, overflow={"kind": "truncate"}), world.inputs(), tmp_path / "out", context)
+    truncated = json.loads((tmp_path / "out" / "main" / "answers.json").read_text())["truncated"]
+    found = rows(tmp_path / "out")
+    cut = [passage["text"] for row in found for passage in row["retrieved"] if passage["text"] not in tiny.TEXTS]
+    assert (len(cut), sum(row.get("truncated", 0) for row in found)) == (truncated["passages"], truncated["passages"])
+    assert all(any(text.startswith(part) and part for text in tiny.TEXTS) for part in cut)
+    assert f"cut in {truncated['questions']} prompt" in context.warnings[-1]
+    assert cut
+
+
+def test_a_prompt_of_summaries_that_leaves_no_room_is_said(world: World, tmp_path: Path) -> None:
+    (world.root / "prompts" / "long.j2").write_text("{{ question }} {{ passage.text }} " + "at length " * 60)
+    chosen = params(context_window=130, overflow={"kind": "summarise", "prompt": "prompts/long.j2", "max_new_tokens": 20})
+    with pytest.raises(StepError, match=r"of 130 tokens the prompt of a summary takes .* and the summary up to 20"):
+        answer.run(chosen, world.inputs(), tmp_path / "out", world.context(tmp_path))
 
 
 def test_a_window_beyond_the_model_is_refused(world: World, tmp_path: Path) -> None:
@@ -187,12 +230,42 @@ def test_cross_field_rules() -> None:
         Fault("top_p", "it has no effect at temperature 0", "1, or a temperature above 0"),
     ]
     assert [fault.path for fault in answer.check(params(context_window=6), {})] == ["context_window"]
+    summarising = {"kind": "summarise", "prompt": "prompts/summarise.j2", "max_new_tokens": 64}
+    assert [fault.path for fault in answer.check(params(context_window=128, overflow=summarising), {})] == ["overflow.max_new_tokens"]
+    assert list(answer.check(params(context_window=129, overflow=summarising), {})) == []
+
+
+def test_what_a_model_is_calibrated_on_is_not_asked() -> None:
+    def examples(step: str, name: str = MAIN, *reads: Upstream) -> Upstream:
+        return Upstream(step, "any", None, Output("examples"), {}, {"examples": reads}, name)
+
+    pairs = examples("pairs")
+    test, validation = (examples("splits", name, pairs) for name in ("test", "validation"))
+    others, few, mixed = examples("others"), examples("few", MAIN, test), examples("mixed", MAIN, validation, examples("others"))
+
+    def refused(sample: Upstream, asked: Upstream) -> bool:
+        model = Upstream("gguf", "export", None, Output("model", "gguf"), {}, {"calibration": [sample]})
+        faults = list(answer.check(params(), {"model": [model], "questions": [asked]}))
+        assert all(fault.found == "the questions are among what `gguf` is calibrated on" for fault in faults)
+        return bool(faults)
+
+    for sample, asked in ((test, test), (pairs, test), (few, test), (test, few), (mixed, others)):
+        assert refused(sample, asked), (sample.step, asked.step)
+    for sample, asked in ((validation, test), (others, test), (mixed, test), (validation, few)):
+        assert not refused(sample, asked), (sample.step, asked.step)
 
 
 def test_the_prompt_is_declared() -> None:
     (use,) = answer.prompts(params())
     assert (use.field, use.file, use.variables) == ("prompt", "prompts/answer.j2", {"question", "passages"})
+    _, summary = answer.prompts(params(overflow={"kind": "summarise", "prompt": "prompts/summarise.j2"}))
+    assert (summary.field, summary.file, summary.variables) == ("overflow.prompt", "prompts/summarise.j2", {"question", "passage"})
 
+
+SUMMARISING: dict[str, Any] = {
+    "context_window": 130,
+    "overflow": {"kind": "summarise", "prompt": "prompts/summarise.j2", "max_new_tokens": 20},
+}
 
 #: Field -> values around which it is changed, and the other value.
 CASES: dict[str, tuple[Mapping[str, Any], Any]] = {
@@ -204,7 +277,8 @@ CASES: dict[str, tuple[Mapping[str, Any], Any]] = {
     "seed": ({"temperature": 1.5}, 1),
     "batch_size": ({}, 2),
     "context_window": ({}, 130),
-    "overflow": ({"context_window": 130}, "fail"),
+    "overflow.prompt": (SUMMARISING, {"kind": "summarise", "prompt": "prompts/summary.j2", "max_new_tokens": 20}),
+    "overflow.max_new_tokens": (SUMMARISING, {"kind": "summarise", "prompt": "prompts/summarise.j2", "max_new_tokens": 8}),
     "reference_loss": ({}, False),
     "dtype": ({}, "bfloat16"),
 }
@@ -217,13 +291,13 @@ def observed(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     known: dict[str, tuple[str, list[int]]] = {}
     patch = pytest.MonkeyPatch()
     sizes: list[int] = []
-    original = TransformersAnswerer.answer
+    original = TransformersAnswerer._batch
 
     def spy(self: TransformersAnswerer, prompts: Any, *rest: Any, **named: Any) -> Any:
         sizes.append(len(prompts))
         return original(self, prompts, *rest, **named)
 
-    patch.setattr(TransformersAnswerer, "answer", spy)
+    patch.setattr(TransformersAnswerer, "_batch", spy)
 
     def run(**changes: Any) -> tuple[str, list[int]]:
         name = json.dumps(changes, sort_keys=True)
@@ -244,7 +318,15 @@ def observed(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.mark.parametrize("field", CASES)
 def test_every_parameter_changes_the_outcome(field: str, observed: Any) -> None:
     around, value = CASES[field]
-    assert observed(**around) != observed(**around, **{field: value})
+    assert observed(**around) != observed(**{**around, field.split(".")[0]: value})
+
+
+def test_every_rule_for_what_does_not_fit_is_another(observed: Any) -> None:
+    rules: list[dict[str, Any]] = [{"kind": kind} for kind in ("drop-passages", "truncate", "fail")] + [SUMMARISING["overflow"]]
+    outcomes = [observed(context_window=130, overflow=rule) for rule in rules]
+    assert all(one != other for number, one in enumerate(outcomes) for other in outcomes[:number])
+    assert observed(context_window=130) == outcomes[0]
+    assert len({observed(overflow=rule)[0] for rule in rules}) == 1  # where all fits, there is no difference
 
 
 def test_layers_on_the_gpu_are_a_resource(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,7 +86,7 @@ def test_every_field_of_the_selection_is_used(case: str, project: Path, index: A
     def observed(selection: dict[str, Any]) -> Any:
         calls.clear()
         params = msgspec.convert({"prompt": "p.j2", "top_k": 5, "selection": selection}, KIND.params)
-        found = KIND.module._retrieve(params, {"index": index}, ["the small bird sang", "a big dog ran home"], context)
+        found = KIND.module._retrieve(params, {"index": index}, [("the small bird sang", ()), ("a big dog ran home", ())], context)
         return [[(passage["chunk"], passage["score"]) for passage in passages] for passages in found], list(calls)
 
     before, after = observed(selection), observed(selection | {case.split(".")[-1]: value})
@@ -103,3 +103,13 @@ def test_sources_and_hub() -> None:
     assert [(use.field, use.id) for use in KIND.hub(params("org/name"))] == [("selection.model", "org/name")]
     assert KIND.sources(params("org/name")) == {}
     assert list(KIND.hub(params("./models/tiny"))) == []
+
+
+def test_pairs_that_the_reranker_cuts_are_told(project: Path, index: Artifact, tmp_path: Path) -> None:
+    context = LocalContext(tmp_path, project, KIND.resources(device="cpu"))
+    params = msgspec.convert({"prompt": "p.j2", "top_k": 5, "selection": RERANKER | {"max_length": 12}}, KIND.params)
+    KIND.module._retrieve(params, {"index": index}, [("the small bird sang", ()), ("dog " * 40, ())], context)
+    questions, pairs = context.warnings
+    assert questions == "1 of 2 questions are longer than the 32 tokens that the embedder reads; their ends are not searched for"
+    assert pairs.endswith(" of 12 pairs of a question and a passage are longer than the 12 tokens that the reranker reads; "
+                          "it judges them without their ends")  # fmt: skip
