@@ -12,15 +12,19 @@ from runner.evaluation.metric import References, TextMetric, paired
 
 _TEXT = r"(?:passages?|texts?|contexts?|documents?|papers?|sources?|information|excerpts?)"
 _NOT = r"(?:\s+not|n['’]t|not)"
+_GIVEN = r"(?:mentioned|stated|specified|provided|given|answered|discussed|described)"
+_ENDS = r"(?=\s*(?:[.,;:!]|$)|\s+(?:in|by|within|anywhere|here|there|at\s+all|explicitly|directly|or|and|but)\b)"
 _ABSTAINS = re.compile(
     rf"""(?ix)
     \b(?:i|we)\s+(?:do|can|could){_NOT}\s+(?:know|answer|determine|tell|find\s+(?:an|any|the|that)\s+(?:answer|information))\b
     |\b(?:i|we)(?:\s+am|['’]m|\s+are|['’]re)\s+(?:unable|not\s+able|not\s+sure)\b
     |\b(?:can|could){_NOT}\s+be\s+(?:answered|determined|found|inferred|known)\b
     |\bun(?:answerable|known)\b(?=\W*$)
-    |\b(?:no|not\s+enough|insufficient)\s+(?:information|answer|context|evidence)\b
+    |\b(?:no|not\s+enough|insufficient)\s+(?:information|answer|context)\b
+     (?:\s+(?:(?:is|was)\s+)?(?:{_GIVEN}|available|found|included)\b|\s+(?:to|about|on|for|regarding|concerning|that)\b|{_ENDS})
+    |\b(?:no|not\s+enough|insufficient)\s+evidence\s+(?:in|within)\s+(?:the|this|these|any)\s+{_TEXT}\b
     |\b{_TEXT}\s+(?:do|does){_NOT}\s+(?:say|mention|state|contain|provide|specify|give|include|answer|discuss|tell)\b
-    |\b(?:is|are|was|were){_NOT}\s+(?:explicitly\s+|directly\s+)?(?:mentioned|stated|specified|provided|given|answered|discussed|described)\b
+    |\b(?:is|are|was|were){_NOT}\s+(?:explicitly\s+|directly\s+)?{_GIVEN}\b{_ENDS}
     """
 )
 _SENTENCE = re.compile(r"(?<=[.!?])\s")

@@ -10,28 +10,30 @@ from runner.reports.formats import counted, fixed, places_for
 from runner.reports.page import Block, Comparison, Given, Heading, Paragraph
 from runner.reports.record import Json, Made, Run
 
-#: Questions shown, characters of an answer before it is cut, different answers to one question, and arms named with one answer.
+#: Questions shown, characters of a text before it is cut, different answers to one question, and arms or references named with one.
 QUESTIONS, CHARACTERS, ANSWERS, NAMED = 4, 700, 6, 3
 
 
 def blocks(run: Run) -> list[Block]:
-    """For every evaluation: the items with the largest spread between the best and the worst arm."""
+    """For every evaluation: the items with the largest spread between the best and the worst arm, in the first metric that has one."""
     found: list[Block] = []
     evaluations = run.made("scores")
     for scores in evaluations:
         document = scores.json("scores.json")
-        metrics = document.get("metrics") or []
-        shown = _disagreements(scores, metrics[0]["name"]) if metrics else {}
-        if not shown:
+        metrics: Sequence[Json] = document.get("metrics") or []
+        spread = ((metric, _disagreements(scores, metric["name"])) for metric in metrics)
+        telling = next((each for each in spread if each[1]), None)
+        if telling is None:
             continue
+        metric, shown = telling
         if len(evaluations) > 1:
             found.append(Heading(scores.label))
-        title = metrics[0].get("title") or metrics[0]["name"]
-        places = places_for([value for values in shown.values() for value in values.values()], str(metrics[0].get("unit", "")))
-        text = f"The {len(shown)} questions with the largest spread of {title} between the arms, the best answers first. "
+        title = metric.get("title") or metric["name"]
+        places = places_for([value for values in shown.values() for value in values.values()], str(metric.get("unit", "")))
+        text = f"The {counted(len(shown), 'question')} with the largest spread of {title} between the arms, the best answers first. "
         found.append(Paragraph(f"{text}They show how the arms differ, not how good they are on average."))
         baseline = _key(document.get("baseline") or {"": ""})
-        found.extend(_comparisons(run, run.inputs(scores.instance, "answers"), shown, metrics[0], baseline, places))
+        found.extend(_comparisons(run, run.inputs(scores.instance, "answers"), shown, metric, baseline, places))
     return found
 
 
@@ -86,10 +88,17 @@ def _comparisons(
     for item in (item for item in shown if item in questions):
         groups = sorted(said[item].values(), key=lambda group: -sign * max(group.scores, default=float("-inf")))
         chosen, left_out = _chosen(groups)
-        question = str(questions[item].get("question") or "")
-        reference = str(questions[item].get("reference") or "")
-        found.append(Comparison(f"{item}, by {title}", question, reference, [_given(group, places) for group in chosen], left_out))
+        row = questions[item]
+        right = dict.fromkeys(str(text) for text in row.get("answers") or [row.get("reference")] if text)
+        reference = "; or ".join(_cut(text) for text in list(right)[:NAMED]) or "(none)"
+        before = [(str(turn["role"]).capitalize(), _cut(str(turn["content"]))) for turn in row.get("history") or ()]
+        given = [_given(group, places) for group in chosen]
+        found.append(Comparison(f"{item}, by {title}", _cut(str(row.get("question") or "")), reference, given, left_out, before))
     return found
+
+
+def _cut(text: str) -> str:
+    return text[:CHARACTERS] + (" […]" if len(text) > CHARACTERS else "")
 
 
 def _chosen(groups: Sequence[_Said]) -> tuple[list[_Said], str]:
@@ -107,9 +116,8 @@ def _given(group: _Said, places: int) -> Given:
     more = len(group.arms) - NAMED
     arms = "; ".join(group.arms[:NAMED] if more > 0 else group.arms) + (f" and {counted(more, 'other arm')}" if more > 0 else "")
     ends = list(dict.fromkeys(fixed(end, places) for end in (min(group.scores), max(group.scores)))) if group.scores else ["–"]
-    text = group.text[:CHARACTERS] + (" […]" if len(group.text) > CHARACTERS else "") or "(empty)"
     passages = "; ".join(group.passages) if len(group.passages) == 1 else "different passages"
-    return Given(arms, " to ".join(ends), text, passages, group.href)
+    return Given(arms, " to ".join(ends), _cut(group.text) or "(empty)", passages, group.href)
 
 
 def _passages(row: Json) -> str:

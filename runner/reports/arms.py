@@ -141,7 +141,7 @@ def _types(instance: Json) -> dict[str, str]:
 
 
 def _weights(models: Sequence[tuple[Json, str]], outputs: Mapping[str, Mapping[str, Made]]) -> float | None:
-    """Bytes of the weights; None where some of them lie elsewhere, in the hub's cache."""
+    """Bytes of the weights; None where some of them lie elsewhere, and nobody measured them."""
     total = 0.0
     for instance, name in models:
         made = outputs.get(str(instance["id"]), {}).get(name)

@@ -26,14 +26,16 @@ def blocks(run: Run, made: Made, scores: Json, metrics: Sequence[Json], places: 
         scored = [place for place, arm in enumerate(arms) if is_scored(arm, name)]
         if len(scored) < 2:
             continue
-        best = _best(arms, scored, metric)
+        best = _best(scores, scored, metric)
         if all(arms[place]["values"][name]["mean"] == arms[best]["values"][name]["mean"] for place in scored):
             continue
         value = arms[best]["values"][name]
+        equal = sum(arms[place]["values"][name]["mean"] == value["mean"] for place in scored) - 1
+        alike = [f"and {counted(equal, 'other arm')} with the same score"] if equal else []
         rows.append(
             [
                 Cell(str(metric.get("title") or name), "" if metric.get("higher_is_better", True) else "lower is better"),
-                Cell(run.arm(arms[best]["axes"]), _cost(costs[best]), tone="strong"),
+                Cell(run.arm(arms[best]["axes"]), "\n".join([*alike, _cost(costs[best])]).strip(), tone="strong"),
                 Cell(fixed(value["mean"], digits), interval(value.get("low"), value.get("high"), digits), sort=value["mean"]),
                 _gain(scores, arms[best]["axes"], metric, digits),
                 _alike(run, arms, rivals.get(name), len(scored) - 1, costs),
@@ -51,9 +53,15 @@ def _sources(made: Made) -> list[Link]:
     return [made.link("scores.json"), made.link("items.jsonl")]
 
 
-def _best(arms: Sequence[Json], scored: Sequence[int], metric: Json) -> int:
-    sign = 1 if metric.get("higher_is_better", True) else -1
-    return max(scored, key=lambda place: (sign * arms[place]["values"][metric["name"]]["mean"], -place))
+def _best(scores: Json, scored: Sequence[int], metric: Json) -> int:
+    """Of equal arms the baseline, as nothing is better than it then, or else the first."""
+    arms, sign = scores["arms"], 1 if metric.get("higher_is_better", True) else -1
+    return max(
+        scored,
+        key=lambda place: (
+            sign * arms[place]["values"][metric["name"]]["mean"], arms[place]["axes"] == scores.get("baseline"), -place,
+        ),
+    )  # fmt: skip
 
 
 def _gain(scores: Json, axes: Json, metric: Json, digits: int) -> Cell:
@@ -134,7 +142,7 @@ def _rivals(made: Made, scores: Json, metrics: Sequence[Json]) -> dict[str, list
     found: dict[str, list[int]] = {}
     tail = 50 * (1 - resampling.confidence)
     for (metric, scored), (_, drawn) in zip(order, intervals(tables, resampling) if tables else [], strict=True):
-        best, sign = _best(arms, scored, metric), 1 if metric.get("higher_is_better", True) else -1
+        best, sign = _best(scores, scored, metric), 1 if metric.get("higher_is_better", True) else -1
         gaps = drawn[:, [scored.index(best)]] - drawn
         low, high = np.percentile(gaps, [tail, 100 - tail], axis=0)
         alike = [place for at, place in enumerate(scored) if place != best and low[at] <= 0 <= high[at]]

@@ -70,13 +70,16 @@ def _finding(run: Run, verdict: Verdict) -> list[tuple[str, str]]:
     lines += [("Metric" if measured.scores else "Fact", _name(measured)), ("Measured", _figure(run, measured, places))]
     if against is None:
         return lines
-    tolerance = f", give or take {fixed(verdict.tolerance, places)}" if verdict.tolerance else ""
-    lines.append((_ASKED[verdict.relation], _figure(run, against, places, measured) + tolerance))
+    allowed = f", give or take {_value(measured, verdict.tolerance, places)}" if verdict.tolerance else ""
+    allowed += f", with a margin of {_value(measured, verdict.margin, places)}" if verdict.margin else ""
+    lines.append((_ASKED[verdict.relation], _figure(run, against, places, measured) + allowed))
     if difference is not None:
         paired, text = difference.p is not None, _value(measured, difference.value, places)
         if difference.low != difference.high:
             low, high = difference.low, difference.high
-            where = "all above zero" if low > 0 else "all below zero" if high < 0 else "includes zero"
+            edge = verdict.margin if verdict.relation == "less than" else -verdict.margin
+            named = _value(measured, edge, places) if edge else "zero"
+            where = f"all above {named}" if low > edge else f"all below {named}" if high < edge else f"includes {named}"
             text += f" ({interval(low, high, places)}; {where})"
         if difference.p is not None:
             text += f", {counted(difference.items, 'item')}, {p_value(difference.p)}"

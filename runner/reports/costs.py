@@ -86,11 +86,14 @@ def blocks(
 
 
 def _caption(names: Set[str], costs: Sequence[Took]) -> str:
-    parts = ["Time and tokens are means of an answer; time is that of a batch, divided by its answers, on the machine that made them."]
+    parts = ["Time and tokens are means of an answer, with those of its summaries; time is that of a batch, divided by its answers, "]
+    parts[0] += "on the machine that made them."
     if "model_bytes" in names:
         parts.append("Weights are all that answering reads: of an adapter, its base's too.")
     if names & {"trained_parameters", "training_memory"}:
-        parts.append("Training is the last one behind the arm's model, its time and energy those of all of them.")
+        parts.append(
+            "Training is the last one behind the arm's model; time, without loading and saving, and energy are those of all of them."
+        )
     for what in ("answering", "training"):
         if of := sorted({told for cost in costs if (told := getattr(cost, f"{what}_memory_of"))}):
             parts.append(f"Peak memory of {what}: {' or '.join(of)}.")

@@ -117,6 +117,7 @@ def _condition(condition: Mapping[str, object]) -> str:
 
 def _examples(examples: Sequence[Made]) -> list[Block]:
     rows, leaks, out, topics, more = list[list[Cell]](), list[str](), list[list[Cell]](), list[list[Cell]](), 0
+    splits = {made.instance["id"] for made in examples if made.json("split.json")}
     for made in examples:
         origins, types, writers, number = Counter[str](), Counter[str](), set[str](), 0
         for row in made.rows("examples.jsonl"):
@@ -145,8 +146,9 @@ def _examples(examples: Sequence[Made]) -> list[Block]:
             ]
         )
         if isinstance(split.get("leakage"), dict):
+            part = made.label if len(splits) > 1 else str(split.get("part") or made.name)
             leaks.append(
-                _leakage(str(split.get("part") or made.name), split["leakage"], sum(row.get("reason") == "leaks" for row in rejected))
+                _leakage(part, split["leakage"], sum(row.get("reason") == "leaks" for row in rejected))
                 + (f"; {counted(split['repeated'], 'question')} nearly like another of its own" if split.get("repeated") else "")
             )
         topics += [

@@ -56,8 +56,6 @@ def _row(made: Made, data: Json) -> list[Cell]:
     path = made.folder / "model.gguf"
     measured = data.get("file_bytes") or (path.stat().st_size if path.is_file() else 0)
     bits, fallbacks = data.get("bits_per_weight", fact(made.instance, "bits_per_weight")[0]), data.get("fallbacks") or []
-    calibration = data.get("calibration")
-    told = assigned(calibration) if isinstance(calibration, dict) else plain(calibration)
     beside = [name for name in BESIDE if (made.folder / name).is_file()]
     return [
         Cell(f"{made.label}/model.gguf", href=made.link("model.gguf").href, code=True),
@@ -65,9 +63,19 @@ def _row(made: Made, data: Json) -> list[Cell]:
         Cell(size(measured), f"{measured:,} bytes", sort=measured),
         Cell(fixed(bits, 2) if isinstance(bits, (int, float)) else "–", sort=bits if isinstance(bits, (int, float)) else -1),
         Cell(f"{len(fallbacks):,}" if fallbacks else "none", tone="bad" if fallbacks else "good", sort=len(fallbacks)),
-        Cell("" if calibration is None else told),
+        _calibration(made, data.get("calibration")),
         Cell(", ".join(beside), href=made.link("").href if beside else ""),
     ]
+
+
+def _calibration(made: Made, found: object) -> Cell:
+    """On how much text, and how many tensors it weighs; with the importance matrix where it lies beside the file."""
+    if not isinstance(found, dict):
+        return Cell(plain(found) if found else "none", tone="" if found else "quiet")
+    parts = [counted(found[name], name[:-1]) for name in ("texts", "tokens") if name in found]
+    weighed = f"weighs {counted(found['tensors'], 'tensor')}" if "tensors" in found else ""
+    path = made.folder / "imatrix.gguf"
+    return Cell(", ".join(parts) or assigned(found), weighed, href=made.link(path.name).href if path.is_file() else "")
 
 
 def _inside(files: Sequence[tuple[Made, Json]]) -> list[Block]:

@@ -73,8 +73,8 @@ def _web(value: Any) -> str:
 
 
 def _setting(*paths: str) -> Cell:
-    """``steps.lora.with.method.r`` as ``lora: method.r``."""
-    return Cell("; ".join(re.sub(r"^steps\.([^.]+)\.with\.", r"\1: ", path).removesuffix(": *") for path in paths), code=True)
+    """``steps.lora.with.method.r`` as ``lora: method.r``, and all of ``steps.lora.with`` as ``lora``."""
+    return Cell("; ".join(re.sub(r"^steps\.([^.]+)\.with(?:\.\*$|$|\.)", r"\1: ", path).removesuffix(": ") for path in paths), code=True)
 
 
 def _steps(recipe: str) -> Json:
@@ -90,8 +90,11 @@ def _steps(recipe: str) -> Json:
 
 
 def _values(run: Run, path: str, steps: Json, listed: Set[str]) -> str:
-    """The value at a path. For one that ends in ``.*``: the values below it that the recipe gives and that have no entry of their own."""
-    if not path.endswith(".*"):
+    """The value at a path. For all of a step, and where it ends in ``.*``: the values below it that the recipe gives and that have no
+    entry of their own."""
+    if axis := re.fullmatch(r"matrix\.([^.]+)", path):
+        return ", ".join(map(str, (run.record.get("matrix") or {}).get(axis[1], ()))) or "–"
+    if not path.endswith((".*", ".with")):
         return _value(run, path)
     above = path.removesuffix(".*")
     found: Any = {"steps": steps}

@@ -116,13 +116,15 @@ class Given(Struct, frozen=True):
 
 
 class Comparison(Struct, frozen=True):
-    """A question with its reference answer and what the arms said; ``left_out`` tells of answers that are not shown."""
+    """A question with its reference answer and what the arms said; ``left_out`` tells of answers that are not shown, ``before`` holds
+    the speakers and texts of the turns before the question."""
 
     title: str
     question: str
     reference: str
     answers: Sequence[Given]
     left_out: str = ""
+    before: Sequence[tuple[str, str]] = ()
     kind: ClassVar[str] = "comparison"
 
 

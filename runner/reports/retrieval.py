@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runner.reports.formats import assigned, fixed, plain, quantity, spaced
 from runner.reports.page import Block, Cell, Column, Figures, Table
-from runner.reports.record import Made, Run, fact
+from runner.reports.record import Json, Made, Run, fact
 
 #: Facts that stand elsewhere on the page.
 TOLD = ("seconds", "peak_memory", "chunks", "dimension")
@@ -29,11 +29,9 @@ def _embedders(run: Run) -> list[Block]:
         rows.append(
             [
                 Cell(made.label, href=made.link("embedder.json").href),
-                Cell(plain(base.get("model")), plain(base["revision"]) if base.get("revision") else ""),
+                Cell(plain(base.get("model") or "none, from scratch"), plain(base["revision"]) if base.get("revision") else ""),
                 Cell(f"{data.get('pairs', 0):,}", sort=data.get("pairs", 0)),
-                Cell(f"{held_out['questions']:,}", f"among {held_out['passages']:,} passages", sort=held_out["questions"])
-                if held_out
-                else Cell("–", sort=-1),
+                Cell(f"{held_out['questions']:,}", _asked(held_out), sort=held_out["questions"]) if held_out else Cell("–", sort=-1),
                 *(
                     Cell(fixed(after[name], 3), f"before {fixed(before.get(name, 0), 3)}", sort=after[name])
                     if name in after
@@ -56,6 +54,12 @@ def _embedders(run: Run) -> list[Block]:
         "1 / rank of the first one, 0 beyond rank 10. None of these questions was tuned on."
     )
     return [Table(columns, rows, caption if names else "", sources=[made.link("embedder.json") for made, _ in tuned])]
+
+
+def _asked(held_out: Json) -> str:
+    """What the questions were asked of, and how many of their passages were tuned on, though with other questions."""
+    text = f"among {held_out['passages']:,} passages"
+    return text + (f"\n{held_out['of_passages_tuned_on']:,} of passages tuned on" if held_out.get("of_passages_tuned_on") else "")
 
 
 def _curves(run: Run) -> list[Block]:

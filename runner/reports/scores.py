@@ -73,7 +73,7 @@ def _one(run: Run, made: Made) -> list[Block]:
         sources=[source],
     )
     found.append(table if len(arms) <= BARS else Fold(f"The scores of all {len(arms)} arms", [table]))
-    if scores.get("paired"):
+    if scores.get("paired") and drawn:
         found.append(Fold(f"Differences to the baseline, {run.arm(scores['baseline'] or {})}", _paired(scores, axes, drawn, places, made)))
     found += comparisons.not_comparable(run, scores)
     found += factors.blocks(run, scores, axes, metrics, drawn, places, source)

@@ -33,7 +33,7 @@ def blocks(run: Run) -> list[Block]:
         Column("Speed", True, "tokens/s"),
         Column("Peak memory", True),
         Column("Energy", True),
-        Column("Time", True),
+        Column("Time", True, "of the whole step"),
     ]
     kept = [place for place, column in enumerate(columns) if column.title not in ("Held-out loss", "Energy") or _any(rows, place)]
     of = sorted({str(what) for made, _ in logs if (what := fact(made.instance, "peak_memory_of")[0])})

@@ -139,7 +139,7 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
 
 def _pretrained(params: Params, pretrained: Pretrained, template: str | None, folder: Path, ctx: Context) -> None:
     from runner.training.hub import fetch
-    from runner.training.stored import architecture_of, write_record
+    from runner.training.stored import architecture_of, weight_bytes, write_record
 
     snapshot = fetch(pretrained.id, pretrained.revision, offline=ctx.offline, listener=ctx)
     ctx.log(f"{pretrained.id} at revision {snapshot.revision}")
@@ -150,16 +150,18 @@ def _pretrained(params: Params, pretrained: Pretrained, template: str | None, fo
         hub={"id": pretrained.id, "revision": snapshot.revision},
         system_prompt=params.system_prompt,
     )
+    ctx.fact("file_bytes", weight_bytes(snapshot.folder), "bytes")
     _store_template(template, snapshot.folder, folder)
 
 
 def _local(params: Params, local: Local, template: str | None, folder: Path, ctx: Context) -> None:
     from runner.training.local import fingerprint
-    from runner.training.stored import architecture_of, write_record
+    from runner.training.stored import architecture_of, weight_bytes, write_record
 
     path = ctx.root / local.path
     files = fingerprint(path, ctx.sources["local.path"], ctx)
     write_record(folder, form="full", architecture=architecture_of(path), local=str(path), files=files, system_prompt=params.system_prompt)
+    ctx.fact("file_bytes", weight_bytes(path), "bytes")
     _store_template(template, path, folder)
 
 
@@ -188,7 +190,7 @@ def _scratch(params: Params, scratch: Scratch, template: str | None, texts: Sequ
     from runner.training import memory
     from runner.training.loading import device_of
     from runner.training.scratch import Pretraining, Shape, build
-    from runner.training.stored import write_record
+    from runner.training.stored import weight_bytes, write_record
 
     device = device_of(ctx.resources.device)
     memory.reset_peak(device)
@@ -210,6 +212,7 @@ def _scratch(params: Params, scratch: Scratch, template: str | None, texts: Sequ
     built.model.save_pretrained(str(folder))
     built.tokenizer.save_pretrained(str(folder))
     write_record(folder, form="full", architecture=built.model.config.architectures[0], system_prompt=params.system_prompt)
+    ctx.fact("file_bytes", weight_bytes(folder), "bytes")
     ctx.fact("parameters", sum(weight.numel() for weight in built.model.parameters()))
     ctx.fact("vocabulary", len(built.tokenizer), "tokens")
     if pretrain is not None:

@@ -99,6 +99,20 @@ def weights_folder(folder: Path, record: dict[str, Any]) -> Path:
     return folder
 
 
+def weight_bytes(weights: Path) -> int:
+    """Bytes of a full model's weights: of the files that its index names, or of ``model.safetensors``, or else of all safetensors.
+
+    A published model may hold the same weights a second time, in another cut.
+    """
+    try:
+        index = json.loads((weights / "model.safetensors.index.json").read_text(encoding="utf-8"))
+        names = set(index["weight_map"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        names = {"model.safetensors"}
+    found = [weights / str(name) for name in names if (weights / str(name)).is_file()] or list(weights.glob("*.safetensors"))
+    return sum(path.stat().st_size for path in found)
+
+
 def has_tokenizer(folder: Path) -> bool:
     return (folder / "tokenizer.json").is_file() or (folder / "tokenizer_config.json").is_file()
 

@@ -26,6 +26,14 @@ from runner.evaluation.metrics import Abstention, FalseAbstention
         ("We do not find a difference.", False),
         ("It uses 5 experts. The paper does not mention more.", False),
         ("The answer is no.", False),
+        ("No information about the optimizer is given", True),
+        ("There is no answer to this in the text.", True),
+        ("The value is not specified in the paper, however.", True),
+        ("There is not enough evidence in the passages.", True),
+        ("We found no evidence that it compromised the therapy.", False),  # a finding, as PubMedQA's answers have it
+        ("No information was lost by the quantisation.", False),
+        ("Insufficient context makes models invent facts.", False),
+        ("The student is not given labels but logits.", False),
     ],
 )
 def test_abstaining(answer: str, says: bool) -> None:

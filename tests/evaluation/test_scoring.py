@@ -92,14 +92,15 @@ def test_compare_gives_what_scores_hold(tmp_path: Path) -> None:
 def test_arms_are_compared_on_the_items_that_all_answered() -> None:
     changed = rows(36)
     changed[3] = {**changed[3], "reference": "something else"}
+    changed[4] = {**changed[4], "history": [{"role": "user", "content": "and"}, {"role": "assistant", "content": "yes"}]}
     scored = score([Arm(BASE, rows(40)), Arm(TUNED, list(reversed(changed)))], ["exact_match"], baseline=BASE)
-    assert scored.document["items"] == 35
-    assert scored.document["left_out"] == {"items": 5, "changed": 1}
-    assert [row["id"] for row in scored.items[:35]] == [row["id"] for row in scored.items[35:]]
-    assert scored.document["paired"][0]["ties"] == 35
+    assert scored.document["items"] == 34
+    assert scored.document["left_out"] == {"items": 6, "changed": 2}
+    assert [row["id"] for row in scored.items[:34]] == [row["id"] for row in scored.items[34:]]
+    assert scored.document["paired"][0]["ties"] == 34
     assert scored.warnings == [
-        "5 of 40 items are left out, because not every arm answered the same ones (system=base 40, system=tuned 36)",
-        "1 of them have the same id, but another question or reference in some arm",
+        "6 of 40 items are left out, because not every arm answered the same ones (system=base 40, system=tuned 36)",
+        "2 of them have the same id, but another question, history or reference in some arm",
     ]
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from runner.reports import render
 from tests.reports import fake_run, wide_run
@@ -147,6 +149,29 @@ def test_tables_sort_by_the_keyboard_alone(browser: Any, url: str) -> None:
     for key, order in (("Enter", "ascending"), ("Space", "descending")):
         page.page.keyboard.press(key)
         assert head.get_attribute("aria-sort") == order
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_table_that_is_too_wide_shows_that_there_is_more_and_scrolls_by_the_keyboard(browser: Any, url: str, scheme: str) -> None:
+    page = Page(browser, url, 390, scheme)
+    table = page.page.locator("#result .table", has=page.page.locator("table:not(.stack)")).first
+    assert table.evaluate("part => part.scrollWidth > part.clientWidth + 40")
+
+    def edges() -> list[int]:
+        """How far the pixels at the left and at the right edge, between two lines of text, are from the page's paper."""
+        shot = table.screenshot()
+        with Image.open(io.BytesIO(shot)) as image:
+            row = [image.convert("L").getpixel((x, 6)) for x in range(image.width)]
+        return [max(abs(row[x] - row[image.width // 2]) for x in part) for part in (range(4), range(len(row) - 4, len(row)))]
+
+    left, right = edges()
+    assert left < 8 < 16 < right
+    table.focus()
+    for _ in range(80):
+        page.page.keyboard.press("ArrowRight")
+    page.page.wait_for_function("part => part.scrollLeft + part.clientWidth >= part.scrollWidth - 1", arg=table.element_handle())
+    left, right = edges()
+    assert right < 8 < 16 < left
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

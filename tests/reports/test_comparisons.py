@@ -83,7 +83,7 @@ def test_groups_judge_and_cost_are_shown(text: str, document: dict[str, Any]) ->
     value = group["arms"][0]["values"]["exact_match"]
     assert re.search(rf"numeric.*10 items.*{value['mean']:.1f}", text)
     assert "75 % got the same verdict in both orders; the answer that stood first won 60 % of the verdicts that were no tie" in text
-    assert "| base | none | 500 ms (450 ms to 550 ms p50 250 ms, p95 1.5 s) | 19.5 (10 in the prompt) |" in text
+    assert "| base | none | 500 ms (450 ms to 550 ms; p50 250 ms, p95 1.5 s) | 19.5 (10 in the prompt) |" in text
 
 
 def test_scores_of_an_earlier_version_are_still_shown(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -14,6 +15,7 @@ import pytest
 
 from runner.errors import InputError
 from runner.reports import render
+from runner.reports.page import Comparison
 from runner.reports.record import Run
 from runner.reports.write import compose, fenced, markdown
 from tests.reports import fake_run
@@ -155,16 +157,32 @@ def test_what_was_not_measured_and_facts_have_lines(tmp_path: Path) -> None:
         {"says": "small", "measure": train, "less_than": {"value": 2_000_000}},
         {"says": "fast", "measure": {"step": "lora", "fact": "speed"}, "greater_than": {"value": 1}},
         {"says": "same", "measure": train, "equals": {"value": 1_343_400, "tolerance": 100}},
+        {"says": "hardly more", "measure": train, "less_than": 1_343_400, "margin": 100},
+        {"says": "fits", "measure": {"step": "base", "fact": "peak_memory"}, "equals": {"value": 1.3e9, "tolerance": 1e8}},
     ]
     (folder / "run.json").write_text(json.dumps(record))
     (table,) = [block for section in compose(Run.open(folder)).sections if section.id == "claims" for block in section.blocks[1:]]
-    assert [row[1].text for row in table.rows] == ["holds", "not measured", "holds"]
-    first, second, third = (dict(row[2].lines) for row in table.rows)
+    assert [row[1].text for row in table.rows] == ["holds", "not measured", "holds", "holds", "holds"]
+    first, second, third, fourth, fifth = (dict(row[2].lines) for row in table.rows)
     assert first["Measured"] == "1,343,488, lora"
     assert first["Should be below"] == "2,000,000"
     assert first["Difference"] == "−656,512"
     assert second["Why"].startswith("lora recorded no fact speed")
     assert third["Should equal"] == "1,343,400, give or take 100"
+    assert fourth["Should be below"] == "1,343,400, with a margin of 100"
+    assert fifth["Should equal"] == "1.30 GB, give or take 100 MB"
+
+
+def test_an_interval_is_held_against_the_end_of_the_margin(run_folder: Path, tmp_path: Path) -> None:
+    record = json.loads((run_folder / "run.json").read_text()) | {"overlays": [], "checks": []}
+    claim = record["claims"][0]
+    record["claims"] = [claim | {"margin": margin} for margin in (0, 90)]
+    run = replace(Run.open(run_folder), record=record)
+    (table,) = [block for section in compose(run).sections if section.id == "claims" for block in section.blocks]
+    without, with_margin = (dict(row[2].lines) for row in table.rows)
+    assert "zero" in without["Paired difference"]
+    assert "; all above −90.0)" in with_margin["Paired difference"]
+    assert with_margin["Should be above"].endswith(", with a margin of 90.0")
 
 
 def test_settings_are_listed_with_their_values(run_folder: Path) -> None:
@@ -174,6 +192,29 @@ def test_settings_are_listed_with_their_values(run_folder: Path) -> None:
     assert departs[0][0] == "split by document instead of at random"
     assert assumed[0][:2] == ["lora: learning_rate", "0.0002"]
     assert assumed[1][:2] == ["lora", "method.kind = lora; bf16 = no; seed = 3407"]  # what has an entry of its own, and defaults, are not
+
+
+def test_a_whole_step_and_an_axis_are_settings_too(run_folder: Path) -> None:
+    opened = Run.open(run_folder)
+    for path, setting in (("steps.lora.with", "lora"), ("steps.lora.with.*", "lora"), ("matrix.system", "matrix.system")):
+        run = replace(opened, record={**opened.record, "stated": [], "assumptions": [{"path": path, "why": "so"}]})
+        method = next(section for section in compose(run).sections if section.id == "method")
+        *_, table = [block for block in method.blocks if block.kind == "table"]
+        ((name, value, _),) = table.rows
+        assert name.text == setting
+        wanted = ", ".join(opened.record["matrix"]["system"]) if setting == "matrix.system" else "method.kind = lora; method.r = 16; "
+        assert value.text.startswith(wanted), value.text
+
+
+def test_of_several_splits_each_part_has_its_step_s_name(tmp_path: Path) -> None:
+    folder = fake_run.full(tmp_path)
+    record = json.loads((folder / "run.json").read_text())
+    (split,) = (instance for instance in record["instances"] if instance["step"] == "splits")
+    record["instances"].append({**split, "id": "others", "step": "others"})
+    (folder / "run.json").write_text(json.dumps(record))
+    data = next(section for section in compose(Run.open(folder)).sections if section.id == "data")
+    (note,) = (block for block in data.blocks if block.kind == "note" and "in common" in block.text)
+    assert {item.partition(":")[0].partition(".")[0] for item in note.items} == {"splits", "others"}
 
 
 def test_examples_that_were_left_out_are_shown(html: str) -> None:
@@ -373,6 +414,60 @@ def test_what_is_no_run_is_said_in_words(tmp_path: Path, content: str | None) ->
     with pytest.raises(InputError) as caught:
         render(tmp_path)
     assert str(tmp_path) in str(caught.value)
+
+
+def test_a_question_stands_after_the_turns_before_it_with_all_right_answers(tmp_path: Path) -> None:
+    """And it is chosen by the first metric in which arms differ at all."""
+    folder = fake_run.full(tmp_path)
+    run = Run.open(folder)
+    (scores,) = run.made("scores")
+    items = [json.loads(line) for line in (scores.folder / "items.jsonl").read_text().splitlines()]
+    for row in items:
+        row["values"]["rouge_l"] = 0.0
+    (scores.folder / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in items))
+    history = [{"role": "user", "content": "What is <LoRA>?"}, {"role": "assistant", "content": "A method. " * 100}]
+    for made in run.made("answers"):
+        path = made.folder / "answers.jsonl"
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        more = {"history": history, "answers": ["thin ones", "two matrices", "thin ones"]}
+        path.write_text("".join(json.dumps({**row, **more}) + "\n" for row in rows))
+    (section,) = [section for section in compose(run).sections if section.id == "answers"]
+    first = section.blocks[1]
+    assert isinstance(first, Comparison)
+    assert first.title.endswith("by BLEU")
+    assert first.reference == "thin ones; or two matrices"
+    assert [speaker for speaker, _ in first.before] == ["User", "Assistant"]
+    assert first.before[0][1] == "What is <LoRA>?"
+    assert first.before[1][1].endswith(" […]")
+    render(folder)
+    page = (folder / "report.html").read_text()
+    assert page.count("<dt>User</dt><dd>What is &lt;LoRA&gt;?</dd>") == 4
+    assert "- User: What is &lt;LoRA&gt;?" in (folder / "report.md").read_text()
+
+
+def test_of_arms_with_the_same_score_the_baseline_is_named_best(tmp_path: Path) -> None:
+    folder = fake_run.full(tmp_path)
+    (made,) = Run.open(folder).made("scores")
+    document = json.loads((made.folder / "scores.json").read_text())
+    document["baseline"] = {"system": "qlora", "rag": "none"}
+    for arm in document["arms"]:
+        arm["values"]["rouge_l"]["mean"] = 20.0 if arm["axes"]["system"] == "base" else 30.0
+    (made.folder / "scores.json").write_text(json.dumps(document))
+    section = next(section for section in compose(Run.open(folder)).sections if section.id == "result")
+    row = section.blocks[0].rows[0]  # type: ignore[union-attr]
+    assert (row[0].text, row[1].text, row[3].text) == ("ROUGE-L", "qlora · none", "it is the baseline")
+    assert row[1].detail.startswith("and 5 other arms with the same score")
+
+
+def test_an_embedder_tuned_on_passages_that_are_asked_for_says_so(tmp_path: Path) -> None:
+    run = fake_run.FakeRun(tmp_path)
+    measured = {f"hit_at_{k}": 0.5 for k in (1, 3, 5, 10)} | {"mrr_at_10": 0.4}
+    held_out = {"questions": 19, "passages": 32, "of_passages_tuned_on": 7, "before": measured, "after": measured}
+    described = {"base": {"model": None, "revision": None}, "pairs": 57, "held_out": held_out}
+    run.add("tuned", "tune-embedder", {"main": ("embedder", "")}, files={"main/embedder.json": described})
+    (table,) = [block for section in compose(Run.open(run.save())).sections if section.id == "retrieval" for block in section.blocks]
+    assert [cell.text for cell in table.rows[0][:4]] == ["tuned", "none, from scratch", "57", "19"]
+    assert table.rows[0][3].detail == "among 32 passages\n7 of passages tuned on"
 
 
 def test_markdown_escapes() -> None:

@@ -225,7 +225,9 @@ def test_files_are_one_table_and_what_is_alike_is_told_once(run: Run) -> None:
     files = table(blocks, "File")
     assert [row[0].text for row in files.rows] == [f"gguf[rank={rank}]/model.gguf" for rank in wide_run.RANKS]
     shown = dict(zip((column.title for column in files.columns), files.rows[2], strict=True))
-    assert (shown["Calibration"].text, shown["Beside it"].text) == ("texts = 12", "README.md")
+    assert (shown["Calibration"].text, shown["Beside it"].text) == ("12 texts, 1 token", "README.md")
+    assert (shown["Calibration"].detail, shown["Calibration"].href) == ("weighs 9 tensors", "")
+    assert [row[5].text for row in files.rows[:2]] == ["none", "none"]
     assert [block.title for block in blocks if isinstance(block, Fold)] == ["Tensors of gguf[rank=4] and 2 files alike"]
 
 
@@ -233,9 +235,11 @@ def test_what_did_not_fit_is_told_for_every_arm(run: Run) -> None:
     blocks = section(run, "answering")
     rows = table(blocks, "Arm")
     titles = [column.title for column in rows.columns]
-    assert titles == ["Arm", "Model", "Passages", "Questions", "Answers cut", "Left out", "Summarised", "Speed", "Otherwise"]
+    assert titles == ["Arm", "Model", "Passages", "Questions", "Answers cut", "Left out", "Summarised", "Forgotten", "Speed", "Otherwise"]
     row = dict(zip(titles, next(row for row in rows.rows if row[0].text == "qlora · 8 · index"), strict=True))
     assert (row["Left out"].text, row["Left out"].detail) == ("5", "in 2 questions")
+    assert row["Summarised"].detail == "in 3 questions\nby 9 calls\n1,234 → 56 tokens"
+    assert (row["Forgotten"].text, row["Forgotten"].detail) == ("4", "in 1 question")
     assert (row["Summarised"].text, row["Answers cut"].text, row["Answers cut"].detail) == ("7", "3", "8%")
     assert row["Otherwise"].text == "batch_size = 16"
     assert "max_new_tokens = 64; temperature = 0; prompt = prompts/answer.j2" in blocks[0].text  # type: ignore[union-attr]

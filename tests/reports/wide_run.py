@@ -81,6 +81,8 @@ def _settings(axes: dict[str, str]) -> dict[str, Any]:
         "selection": "similarity" if searched else "",
         "dropped": {"passages": 5 if searched else 0, "questions": 2 if searched else 0},
         "summarised": {"passages": 7 if searched else 0, "questions": 3 if searched else 0},
+        "summaries": {"calls": 9 if searched else 0, "prompt_tokens": 1234 if searched else 0, "answer_tokens": 56 if searched else 0},
+        "forgotten": {"exchanges": 4 if searched else 0, "questions": 1 if searched else 0},
     }
 
 
@@ -104,7 +106,7 @@ def _models(run: FakeRun) -> None:
             "file_bytes": 900,
             "bits_per_weight": 4.9,
         }
-        quantization["calibration"] = {"texts": 12} if rank == "16" else None
+        quantization["calibration"] = {"texts": 12, "tokens": 1, "tensors": 9} if rank == "16" else None
         run.add(
             "gguf",
             "export",

@@ -15,6 +15,7 @@ from runner.contract import Fault, HubUse, Output, Upstream
 from runner.errors import StepError
 from runner.steps import model as step
 from runner.training import describe, load, load_tokenizer
+from runner.training.stored import weight_bytes
 from tests.steps.local_context import LocalContext, artifact
 from tests.training.hub_server import COMMIT, Hub, hub
 from tests.training.tiny import TEXTS, no_bases, write_model
@@ -114,6 +115,7 @@ def test_a_scratch_model_says_what_it_is(tmp_path: Path) -> None:
     assert loaded.system_prompt == "Answer briefly."
     assert loaded.tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False) == "[user] Hi\n"
     assert context.facts["parameters"] == sum(weight.numel() for weight in loaded.model.parameters())
+    assert context.facts["file_bytes"] == (folder / "model.safetensors").stat().st_size
     assert context.facts["vocabulary"] == len(loaded.tokenizer) == 300
     assert context.facts["tokens_per_second"] > 0
     assert context.last_progress == (2, 2, "steps")
@@ -132,7 +134,20 @@ def test_a_local_model_stays_where_it_is(tmp_path: Path) -> None:
     assert record["local"] == str(tmp_path / "mine")
     assert record["files"]["model.safetensors"] == hashlib.sha256((tmp_path / "mine/model.safetensors").read_bytes()).hexdigest()
     assert describe(folder, no_bases).weights == tmp_path / "mine"
+    assert run.context.facts["file_bytes"] == (tmp_path / "mine/model.safetensors").stat().st_size  # type: ignore[attr-defined]
     assert load(folder, no_bases).system_prompt == "Hello."
+
+
+def test_weights_that_are_published_twice_count_once(tmp_path: Path) -> None:
+    for name, size in (("model-1.safetensors", 30), ("model-2.safetensors", 12), ("consolidated.safetensors", 42)):
+        (tmp_path / name).write_bytes(b"x" * size)
+    assert weight_bytes(tmp_path) == 84  # nothing says which are the weights
+    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors", "c": "model-1.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert weight_bytes(tmp_path) == 42
+    (tmp_path / "model.safetensors.index.json").write_text("[]")
+    (tmp_path / "model.safetensors").write_bytes(b"x" * 41)
+    assert weight_bytes(tmp_path) == 41
 
 
 def test_other_bytes_in_a_local_model_are_another_artifact(tmp_path: Path) -> None:
@@ -183,6 +198,8 @@ def test_a_hub_model_is_recorded_by_the_commit_that_was_fetched(server: Hub, tmp
     assert json.loads((folder / "model.json").read_text())["hub"] == {"id": "team/small", "revision": COMMIT}
     assert any("/api/models/team/small/revision/v1" in request for request in server.requests)
     assert sorted(path.name for path in folder.iterdir()) == ["model.json"]
+    weights = describe(folder, no_bases).weights / "model.safetensors"
+    assert run.context.facts["file_bytes"] == weights.stat().st_size  # type: ignore[attr-defined]
     server.requests.clear()
     assert load(folder, no_bases).model.config.hidden_size == 32
     assert server.requests == []
