@@ -53,8 +53,18 @@ class RunnerError(Exception):
         return (_rebuild, (type(self), self.message, self.where, self.remedy))
 
     def __str__(self) -> str:
-        text = f"{self.where}: {self.message}" if self.where else self.message
-        return f"{text}\n  {self.remedy}" if self.remedy else text
+        return f"{self.finding}\n  {self.remedy}" if self.remedy else self.finding
+
+    @property
+    def finding(self) -> str:
+        """Where and what, without the remedy."""
+        return f"{self.where}: {self.message}" if self.where else self.message
+
+
+def texts(errors: Sequence[RunnerError]) -> list[str]:
+    """Errors in words; a remedy that several in a row share is said after the last of them."""
+    following = [*(error.remedy for error in errors[1:]), None]
+    return [error.finding if error.remedy == remedy else str(error) for error, remedy in zip(errors, following, strict=False)]
 
 
 def _rebuild(cls: type[RunnerError], message: str, where: str, remedy: str) -> RunnerError:

@@ -19,8 +19,13 @@ CARDS: Mapping[str, tuple[int, bool]] = {
 #: Arms are shown together where their estimates differ by no more than this factor.
 ALIKE = 1.25
 
+#: An estimate within this share of a card's memory may turn out too low.
+CLOSE = 0.9
+
 #: Below this, any card will do, and nothing is said.
 SMALL = 1_000_000_000
+
+NO_BFLOAT16 = "no bfloat16"
 
 Arm = tuple[tuple[str, str], ...]
 
@@ -42,18 +47,21 @@ def lines(items: Sequence[tuple[Planned, Memory | None]]) -> list[str]:
             largest = max(memories, key=lambda memory: memory.total)
             rows.append((step, label, f"{about} GB", *(verdict(largest, *card) for card in CARDS.values())))
     head = "GPU memory at the peak, estimated for rows as long as the settings allow (docs/training.md):"
-    return [head, *("  " + line for line in aligned(rows).splitlines())]
+    said = [head, *("  " + line for line in aligned(rows).splitlines())]
+    if any(NO_BFLOAT16 in row for row in rows):
+        said.append(f"{NO_BFLOAT16}: the memory would do, but the card does not compute in it; float16 takes as much, float32 twice")
+    return said
 
 
 def verdict(memory: Memory, size: int, bfloat16: bool) -> str:
     """Whether an estimate fits a card of ``size`` bytes, in a few words."""
+    if memory.total - memory.paged > size:
+        return "does not fit"
     if memory.bfloat16 and not bfloat16:
-        return "no bfloat16"
-    if memory.total <= size:
-        return "fits"
-    if memory.total - memory.paged <= size:
+        return NO_BFLOAT16
+    if memory.total > size:
         return f"fits, {_gigabytes(memory.total - size)} GB of it in main memory"
-    return "does not fit"
+    return "fits" if memory.total <= CLOSE * size else "fits, but only just"
 
 
 def _gigabytes(size: int) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -9,19 +10,28 @@ import typer
 
 from runner.cli.options import Artifacts, Format, Formats, Profiles, RecipeFile, Sets, open_store
 from runner.cli.output import aligned, print_json
-from runner.errors import BAD_RECIPE
+from runner.errors import BAD_RECIPE, texts
 from runner.reports.formats import arms_together
 from runner.steps import kind
 
 if TYPE_CHECKING:
     from runner.engine import Plan
-    from runner.engine.planner import State
+    from runner.engine.planner import Planned, State
     from runner.recipe.model import Recipe
 
 Only = Annotated[
-    list[str], typer.Option("--only", metavar="STEP", help="Run this step alone; what it reads must be there.", show_default=False)
+    list[str],
+    typer.Option(
+        "--only",
+        metavar="STEP",
+        help="Run this step alone; what it reads must be there. STEP[AXIS=LABEL]: these arms of it.",
+        show_default=False,
+    ),
 ]
-Until = Annotated[list[str], typer.Option("--until", metavar="STEP", help="Run this step and all that it needs.", show_default=False)]
+Until = Annotated[
+    list[str],
+    typer.Option("--until", metavar="STEP", help="Run this step, or these arms of it, and all that it needs.", show_default=False),
+]
 Force = Annotated[
     list[str], typer.Option("--force", metavar="STEP", help="Run this step although its artifact is there.", show_default=False)
 ]
@@ -65,6 +75,7 @@ def show(recipe: Recipe, planned: Plan, format: Format) -> int:
                 "state": item.state,
                 "why": item.why,
                 "key": item.key,
+                "network": list(kind(item.instance.kind).network(item.instance.params)),
                 "hub": [{"kind": use.kind, "id": use.id, "revision": use.revision} for use in item.hub],
                 "gpu_memory": None if memory is None else asdict(memory),
             }
@@ -89,11 +100,27 @@ def show(recipe: Recipe, planned: Plan, format: Format) -> int:
     if fetched:
         print("from a hub, unless they are on this machine already:")
         print("\n".join(f"  {use}" for use in fetched))
+    if asked := _asked(items):
+        print("asked over the network:")
+        print("\n".join(f"  {line}" for line in asked))
     if needed := footprints.lines(list(zip(items, memories, strict=True))):
         print("\n".join(needed))
-    for error in problems:
-        print(f"error: {error}")
+    for text in texts(problems):
+        print(f"error: {text}")
     return BAD_RECIPE if problems else 0
+
+
+def _asked(items: Sequence[Planned]) -> list[str]:
+    """The services that the steps that are to run talk to, and the keys for these that the environment lacks."""
+    asked: dict[tuple[str, str], dict[str, None]] = {}
+    for item in items:
+        for service in kind(item.instance.kind).network(item.instance.params) if item.state != "cached" else ():
+            variable = str(getattr(item.instance.resources, "api_key_env", None) or "")
+            asked.setdefault((service, variable), {})[item.instance.step] = None
+    return [
+        f"{service}, by {', '.join(names)}" + (f"; {variable} is not set" if variable and not os.environ.get(variable) else "")
+        for (service, variable), names in asked.items()
+    ]
 
 
 STATES: dict[State, str] = {"cached": "cached", "run": "to run", "depends": "dependent on them", "blocked": "blocked"}

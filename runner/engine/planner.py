@@ -92,7 +92,7 @@ class Planner:
         self.history = History(store, recipe.name)
         self.sources = Sources(recipe.root, recipe.outside)
         self.selected, self.alone = select(recipe, options)
-        self.forced = {name for name, i in recipe.instances.items() if i.step in options.force or name in options.force}
+        self.forced = {name for step in options.force for name in matching(recipe, step)}
         self.lease: Callable[[str], None] = lambda key: None
 
     def look_before(self, run: str) -> None:
@@ -193,10 +193,8 @@ def plan(
 
 def select(recipe: Recipe, options: Options) -> tuple[list[str], set[str]]:
     """The instances to look at, in running order, and (for ``only``) those that alone may run; empty means all may."""
-    for name in options.force:
-        _matching(recipe, name)
-    only = {name for step in _listed(options.only) for name in _matching(recipe, step)}
-    targets = only | {name for step in _listed(options.until) for name in _matching(recipe, step)}
+    only = {name for step in _listed(options.only) for name in matching(recipe, step)}
+    targets = only | {name for step in _listed(options.until) for name in matching(recipe, step)}
     needed = set(targets or recipe.instances)
     for name in reversed(list(recipe.instances)):
         if name in needed:
@@ -204,13 +202,24 @@ def select(recipe: Recipe, options: Options) -> tuple[list[str], set[str]]:
     return [name for name in recipe.instances if name in needed], only
 
 
-def _matching(recipe: Recipe, name: str) -> list[str]:
-    """The instances of a step, or the one of that id. UsageError with a did-you-mean when there is none."""
-    found = [key for key, instance in recipe.instances.items() if name in (key, instance.step)]
-    if not found:
-        close = difflib.get_close_matches(name, [*recipe.steps(), *recipe.instances], 1)
+def matching(recipe: Recipe, name: str) -> list[str]:
+    """The instances of a step, or those of its arms that have the labels in ``step[axis=label,...]``. UsageError when there is none."""
+    step, _, labels = name.removesuffix("]").partition("[")
+    wanted = {label.strip() for label in labels.split(",")} - {""}
+    arms = {key: instance.axes for key, instance in recipe.instances.items() if instance.step == step}
+    found = [key for key, axes in arms.items() if wanted <= {f"{axis}={label}" for axis, label in axes.items()}]
+    where = display(recipe.file, recipe.root)
+    if not arms:
+        close = difflib.get_close_matches(step, recipe.steps(), 1)
         remedy = f"did you mean `{close[0]}`?" if close else f"its steps are {', '.join(recipe.steps())}"
-        raise UsageError(f"the recipe has no step `{name}`", where=display(recipe.file, recipe.root), remedy=remedy)
+        raise UsageError(f"the recipe has no step `{step}`", where=where, remedy=remedy)
+    if not found:
+        known: dict[str, dict[str, None]] = {}
+        for axes in arms.values():
+            for axis, label in axes.items():
+                known.setdefault(axis, {})[label] = None
+        remedy = "; ".join(f"{axis}: {', '.join(labels)}" for axis, labels in known.items())
+        raise UsageError(f"`{step}` has no arm {', '.join(sorted(wanted))}", where=where, remedy=remedy or "it has just one, without axes")
     return found
 
 

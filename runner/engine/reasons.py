@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from runner.engine.history import History
-from runner.engine.planner import Plan, Planned, State, plan
+from runner.engine.planner import Plan, Planned, State, matching, plan
 from runner.engine.store import Store
 from runner.recipe.model import Recipe
 
@@ -23,11 +23,11 @@ class Why:
 
 
 def why(recipe: Recipe, store: Store, step: str) -> list[Why]:
-    """Why the instances of a step (or the one instance of that id) would run: the parts of their keys now, against those of
+    """Why the instances of a step (or those of its arms that are named) would run: the parts of their keys now, against those of
     the artifacts that the newest earlier run had. UsageError for a step that the recipe does not have."""
     planned = plan(recipe, store, until=step)
     history = History(store, recipe.name)
-    return [_why(planned, history, name) for name, item in planned.items.items() if step in (name, item.instance.step)]
+    return [_why(planned, history, name) for name in matching(recipe, step)]
 
 
 def _roots(planned: Plan, item: Planned) -> list[str]:

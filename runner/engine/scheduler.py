@@ -27,7 +27,7 @@ from runner.engine.record import InstanceRecord, RunRecord
 from runner.engine.scrub import Scrubber
 from runner.engine.store import FULL, Store, disk_error
 from runner.engine.task import Cancel
-from runner.errors import DONE, INTERRUPTED, STEP_FAILED, UsageError
+from runner.errors import DONE, INTERRUPTED, STEP_FAILED, UsageError, texts
 from runner.recipe.model import Instance, Recipe
 
 Listener = Callable[[events.Event], None]
@@ -69,7 +69,7 @@ def run(
     planner = Planner(recipe, store, Options(only, until, force, offline, unpinned))
     plan = planner.plan()
     if problems := plan.problems():
-        raise problems[0] if len(problems) == 1 else UsageError("\n".join(str(problem) for problem in problems))
+        raise problems[0] if len(problems) == 1 else UsageError("\n".join(texts(problems)))
     if dry_run:
         return RunResult("done", DONE, None, plan=plan)
     store.prepare()

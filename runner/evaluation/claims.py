@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from runner.evaluation.measured import Difference, Measured, Reader, Unmeasured
+from runner.evaluation.measured import Difference, Measured, Reader, Unmeasured, number
 
 Relation = Literal["greater than", "less than", "equal to", ""]
 Answer = Literal["reproduced", "not reproduced", "inconclusive", "not measured", "not comparable", "holds", "does not hold"]
@@ -20,7 +20,8 @@ _RELATIONS: Mapping[str, Relation] = {"greater_than": "greater than", "less_than
 class Verdict:
     """A claim or check, its verdict, and the finding in words, and in parts: ``measured`` should be ``relation`` to ``against``.
 
-    ``tolerance`` belongs to *equal to*; ``reason`` says why something was not measured. Parts that were not come to are None.
+    ``tolerance`` belongs to *equal to*; ``margin`` to the others, which hold too where ``measured`` misses ``against`` by less than it.
+    ``reason`` says why something was not measured. Parts that were not come to are None.
     """
 
     says: str
@@ -33,6 +34,7 @@ class Verdict:
     tolerance: float = 0.0
     difference: Difference | None = None
     reason: str = ""
+    margin: float = 0.0
 
 
 def answer_claims(claims: Sequence[Mapping[str, Any]], run_record: Mapping[str, Any], artifacts_folder: Path) -> list[Verdict]:
@@ -78,15 +80,16 @@ def _answer(claim: Mapping[str, Any], reader: Reader) -> Verdict:
     except Unmeasured as reason:
         found = f" ({measured})" if measured else ""
         return Verdict(says, where, "not measured", f"{reason}{found}", measured, against, relation, reason=str(reason))
-    tolerance, words = 0.0, str(relation)
+    tolerance, margin, allowed, words = 0.0, float(claim.get("margin") or 0), "", str(relation)
     low, high = difference.low, difference.high
     if relation == "equal to":
         tolerance = float(wanted.get("tolerance") or 0)
-        verdict, words = _equal(low, high, tolerance), f"within {tolerance:g} of"
+        verdict, words = _equal(low, high, tolerance), f"within {number(tolerance)} of"
     else:
-        verdict = _above(low, high) if relation == "greater than" else _above(-high, -low)
-    detail = f"{measured}; asked: {words} {against}; {difference.words}"
-    return Verdict(says, where, verdict, detail, measured, against, relation, tolerance, difference)
+        verdict = _above(low + margin, high + margin) if relation == "greater than" else _above(margin - high, margin - low)
+        allowed = f", with a margin of {number(margin)}" if margin else ""
+    detail = f"{measured}; asked: {words} {against}{allowed}; {difference.words}"
+    return Verdict(says, where, verdict, detail, measured, against, relation, tolerance, difference, margin=margin)
 
 
 def _above(low: float, high: float) -> Answer:

@@ -30,11 +30,11 @@ class Measured:
 
     def __str__(self) -> str:
         if not self.name:
-            return _number(self.value)
-        interval = f" [{_number(self.low)}, {_number(self.high)}]" if self.low != self.high else ""
+            return number(self.value)
+        interval = f" [{number(self.low)}, {number(self.high)}]" if self.low != self.high else ""
         unit = f" {self.unit}" if self.unit and not self.unit.startswith("of ") else ""
         place = ", ".join([self.step, *(f"{axis}={label}" for axis, label in self.axes.items())])
-        return f"{self.name} {_number(self.value)}{unit}{interval} ({place})"
+        return f"{self.name} {number(self.value)}{unit}{interval} ({place})"
 
 
 @dataclass(frozen=True)
@@ -106,10 +106,10 @@ class Reader:
         if first.scores is not None and first.scores is second.scores and first.name == second.name:
             low, high, p, n = self._paired(first, second)
             return Difference(
-                low, high, f"paired difference {_number(value)} [{_number(low)}, {_number(high)}] over {n} items, p = {p:.2g}", value, p, n
+                low, high, f"paired difference {number(value)} [{number(low)}, {number(high)}] over {n} items, p = {p:.2g}", value, p, n
             )
         low, high = first.low - second.high, first.high - second.low
-        words = f"difference {_number(value)}"
+        words = f"difference {number(value)}"
         if first.low != first.high and second.low != second.high:
             words += ", not paired: the figures come from different evaluations or metrics"
         return Difference(low, high, words, value)
@@ -216,5 +216,6 @@ def _place(axes: Mapping[str, str]) -> str:
     return ", ".join(f"{axis}={label}" for axis, label in axes.items()) or "no axis"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """A figure in a sentence: whole where it is large, else four digits."""
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"

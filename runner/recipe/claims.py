@@ -36,6 +36,8 @@ class _Look:
         if len(given) != 1:
             found = "compares with nothing" if not given else f"compares by {' and '.join(given)}"
             self._add(path, found, "exactly one of greater_than, less_than and equals", key=True)
+        if claim.margin and "equals" in given:
+            self._add((*path, "margin"), "`equals` has a tolerance of its own", "`greater_than` or `less_than` with a margin", key=True)
         measures: list[tuple[Path, Measure | Equals]] = [((*path, "measure"), claim.measure)]
         for name in given:
             other = getattr(claim, name)

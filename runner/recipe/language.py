@@ -76,6 +76,9 @@ class Claim(Struct):
         Measure | float | None, doc("holds when the measure is less; between two arms the paired interval must exclude zero")
     ] = None
     equals: Annotated[Equals | None, doc("holds when the measure is equal within a tolerance")] = None
+    margin: Annotated[
+        float, doc("how far the measure may lie on the wrong side of `greater_than` or `less_than` and still hold: non-inferiority", ge=0)
+    ] = 0.0
 
 
 class Step(Struct):

@@ -133,7 +133,7 @@ class _Build:
             if step.kind is not None:
                 self._instances(wiring, step, step.kind)
         if matrix.exclude and not len(self.findings):
-            self._drop_unread()
+            self._drop_unread({name for step in wiring.steps.values() for link in step.links for name in wiring.targets(link)})
         if document is not None:
             produced = [(draft, params) for draft, params, _ in self.made.values()]
             claims.check(document, self.document, produced, wiring, overlaid=bool(self.overlays))
@@ -247,7 +247,7 @@ class _Build:
         """Wire and check an instance. ``at`` is its arm in words, None while the step lacks arms that it ought to have."""
         inputs = wiring.resolve(draft)
         self.made[draft.id] = (draft, params, node)
-        upstream = {port: [self._upstream(producer, output) for producer, _, output in links] for port, links in inputs.items()}
+        upstream = {port: [self._upstream(producer, name, output) for producer, name, output in links] for port, links in inputs.items()}
         self.upstreams[draft.id] = upstream
         sound = draft.sound and at is not None
         self.loader.checks.kind(draft.step.name, kind, params, node, upstream if sound else None, at or "")
@@ -266,10 +266,8 @@ class _Build:
             upstream=upstream,
         )
 
-    def _drop_unread(self) -> None:
-        """Drop what only excluded arms would have read: of a step that others read, the instances that nobody reads."""
-        readers = [{ref.instance for refs in instance.inputs.values() for ref in refs} for instance in self.instances.values()]
-        served = {self.instances[id].step for id in set().union(*readers)}
+    def _drop_unread(self, served: set[str]) -> None:
+        """Drop what only excluded arms would have read: of the steps that others are wired to, the instances that nobody reads."""
         while True:
             read = {ref.instance for instance in self.instances.values() for refs in instance.inputs.values() for ref in refs}
             unread = [id for id, instance in self.instances.items() if instance.step in served and id not in read]
@@ -278,10 +276,10 @@ class _Build:
             for id in unread:
                 del self.instances[id], self.made[id]
 
-    def _upstream(self, producer: Draft, output: Output) -> Upstream:
+    def _upstream(self, producer: Draft, name: str, output: Output) -> Upstream:
         step = producer.step
         params = self.made[producer.id][1]
-        return Upstream(step.name, step.kind.name if step.kind else "", params, output, producer.axes, self.upstreams[producer.id])
+        return Upstream(step.name, step.kind.name if step.kind else "", params, output, producer.axes, self.upstreams[producer.id], name)
 
     def _outside(self) -> list[str]:
         found: dict[str, None] = {}

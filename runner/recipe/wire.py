@@ -128,7 +128,7 @@ class Wiring:
         def visit(name: str, trail: tuple[str, ...]) -> None:
             step = self.steps[name]
             for link in step.links:
-                for target in self._targets(link):
+                for target in self.targets(link):
                     if target in (*trail, name):
                         circle = " -> ".join([*(*trail, name)[(*trail, name).index(target) :], target])
                         self.findings.add(link.node.where, dotted(link.path), f"the steps read each other in a circle: {circle}")
@@ -142,7 +142,7 @@ class Wiring:
                 visit(name, ())
         return list(done.values())
 
-    def _targets(self, link: Link) -> list[str]:
+    def targets(self, link: Link) -> list[str]:
         """The steps that a link may mean, over all values of the axes that it mentions."""
         names: dict[str, None] = {}
         for _, text in self._texts(link):
@@ -159,7 +159,7 @@ class Wiring:
                 return False
             if any(axis not in self.matrix.values for axis in mentioned(step.node)):
                 return False
-            reads = {target for link in step.links for target in self._targets(link) if target != NONE} - seen
+            reads = {target for link in step.links for target in self.targets(link) if target != NONE} - seen
             waiting += reads
             seen |= reads
         return True
@@ -194,7 +194,7 @@ class Wiring:
                     return []
         drafts.sort(key=lambda draft: self.matrix.sort_key(draft.axes))
         if not drafts and step.sound and self.matrix.sound:
-            reads = [target for link in step.links for target in self._targets(link)]
+            reads = [target for link in step.links for target in self.targets(link)]
             if all(self.drafts.get(target) for target in reads if target != NONE):
                 self.findings.add(
                     step.node.where,

@@ -109,6 +109,29 @@ def test_only_until_and_force(root: Path, store: Store) -> None:
     assert told(whole, store, force=["s1"]) == {"s0": ("cached", ""), "s1": ("run", "forced"), "s2": ("depends", "on s1")}
 
 
+def test_arms_are_chosen_by_some_of_their_labels(root: Path, store: Store) -> None:
+    arms = [
+        instance("arm", axes={"system": system, "rank": rank}, text=f"{system} {rank}")
+        for system in ("base", "lora")
+        for rank in ("4", "16")
+    ]
+    whole = recipe(root, *arms, instance("scores", {"arms": [arm.id for arm in arms]}))
+
+    def chosen(name: str) -> list[str]:
+        return list(told(whole, store, until=name))
+
+    assert chosen("arm[rank=4]") == ["arm[system=base,rank=4]", "arm[system=lora,rank=4]"]
+    assert chosen("arm[rank=4, system=lora]") == ["arm[system=lora,rank=4]"]
+    assert chosen("arm") == [arm.id for arm in arms]
+    run(whole, store)
+    forced = told(whole, store, force=["arm[system=base]"])
+    assert [name for name, (state, _) in forced.items() if state == "run"] == [arms[0].id, arms[1].id]
+    assert [found.instance for found in why(whole, store, "arm[rank=16]")] == ["arm[system=base,rank=16]", "arm[system=lora,rank=16]"]
+    with pytest.raises(UsageError) as caught:
+        chosen("arm[rank=8]")
+    assert str(caught.value) == "recipes/toy.yaml: `arm` has no arm rank=8\n  system: base, lora; rank: 4, 16"
+
+
 def test_a_step_that_is_not_there(root: Path, store: Store) -> None:
     whole = recipe(root, instance("gather"), instance("train"))
     with pytest.raises(UsageError) as caught:
@@ -145,3 +168,13 @@ def test_all_that_blocks_is_told_at_once(root: Path, store: Store) -> None:
         run(whole, store)
     assert "Org/M has no pinned revision" in str(caught.value)
     assert "recipes/toy.yaml:3:5  steps.b.with.paths: `*.pdf` matches no file" in str(caught.value)
+
+
+def test_a_remedy_that_several_share_is_said_once(root: Path, store: Store) -> None:
+    whole = recipe(root, instance("a", hub="Org/M"), instance("b", hub="Org/N"), instance("c", paths=["*.pdf"]))
+    with pytest.raises(UsageError) as caught:
+        run(whole, store)
+    first, second, remedy, *rest = str(caught.value).splitlines()
+    assert (first.endswith("Org/M has no pinned revision"), second.endswith("Org/N has no pinned revision")) == (True, True)
+    assert remedy.startswith("  `recipe pin recipes/toy.yaml`")
+    assert "recipe pin" not in " ".join(rest)

@@ -100,6 +100,18 @@ def answer(run: tuple[dict[str, Any], Path], **claim: Any) -> Verdict:
         ({"measure": exact(RAG), "greater_than": exact({}, step="others")}, "reproduced"),
         ({"measure": exact(CLOSE), "greater_than": exact({}, step="others")}, "inconclusive"),
         ({"measure": exact({"size": "l"}, step="sized"), "greater_than": exact({"size": "s"}, step="sized")}, "reproduced"),
+        # non-inferiority: as far below as the margin, and as far above as it will
+        ({"measure": exact(RAG), "greater_than": exact(BASE), "margin": 5}, "reproduced"),
+        ({"measure": exact(CLOSE), "greater_than": exact(BASE), "margin": 5}, "reproduced"),
+        ({"measure": exact(BASE), "greater_than": exact(CLOSE), "margin": 50}, "reproduced"),
+        ({"measure": exact(BASE), "greater_than": exact(CLOSE), "margin": 5}, "inconclusive"),
+        ({"measure": exact(BASE), "greater_than": exact(RAG), "margin": 5}, "not reproduced"),
+        ({"measure": exact(RAG), "less_than": exact(BASE), "margin": 5}, "not reproduced"),
+        ({"measure": exact(RAG), "less_than": exact(BASE), "margin": 95}, "reproduced"),
+        ({"measure": exact(CLOSE), "less_than": exact(BASE), "margin": 5}, "inconclusive"),
+        ({"measure": exact(BASE), "greater_than": 23, "margin": 22}, "reproduced"),
+        ({"measure": size("tuned"), "less_than": size("base"), "margin": 1}, "reproduced"),
+        ({"measure": size("tuned"), "less_than": size("base"), "margin": 0.25}, "not reproduced"),
         # facts: plain numbers
         ({"measure": size("tuned"), "greater_than": size("base")}, "reproduced"),
         ({"measure": size("tuned"), "less_than": size("base")}, "not reproduced"),
@@ -146,6 +158,8 @@ def test_details_hold_the_figures(run: tuple[dict[str, Any], Path]) -> None:
     assert "(scores, system=tuned, rag=index); asked: greater than exact_match 12.5 [" in detail
     assert "paired difference 75 [" in detail
     assert detail.endswith("over 40 items, p = 0.001")
+    detail = answer(run, measure=size("tuned"), less_than=1_999_000, margin=1_500).detail
+    assert "; asked: less than 1,999,000, with a margin of 1500; difference 1000" in detail
     detail = answer(run, measure=size("tuned"), less_than=3_000_000).detail
     assert detail == "file_bytes 2,000,000 bytes (gguf, system=tuned); asked: less than 3,000,000; difference -1,000,000"
 

@@ -96,6 +96,14 @@ def test_exclude_drops_what_only_excluded_arms_would_have_read_up_to_its_root(ma
     assert len(ids(made(steps, f"\nmatrix: {{{axes}}}\n"), "one")) == 2
 
 
+def test_a_step_that_only_excluded_arms_would_have_read_is_not_made(made: Made) -> None:
+    recipe = made(
+        RANKS, "\nmatrix: {system: [base, tuned, packed], rank: [8, 16], rag: [none], exclude: [{system: packed}, {system: tuned}]}\n"
+    )
+    assert ids(recipe, "packed") == ids(recipe, "tuned") == []
+    assert ids(recipe, "said") == ["said[system=base,rag=none]"]
+
+
 def test_a_step_that_nobody_reads_keeps_all_its_arms(made: Made) -> None:
     recipe = made(
         RANKS.replace("judged: {uses: judge, from: said}", ""),
