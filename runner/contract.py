@@ -91,7 +91,8 @@ Inputs = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Upstream:
-    """What ``check`` may know of a producer: its step, kind, params, the output that is read, the arm, and by port what it reads itself."""
+    """What ``check`` may know of a producer: its step, kind, params, the output that is read and its name, the arm, and by port what it
+    reads itself."""
 
     step: str
     kind: str
@@ -99,6 +100,7 @@ class Upstream:
     output: Output
     axes: Mapping[str, str] = field(default_factory=dict)
     reads: Mapping[str, Sequence[Upstream]] = field(default_factory=dict)
+    name: str = MAIN
 
 
 @dataclass(frozen=True)

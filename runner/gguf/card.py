@@ -33,9 +33,10 @@ def add_card(folder: Path, origin: Origin, *, model_name: str = "model.gguf") ->
         messages = [] if settings["system_prompt"] is None else [{"role": "system", "content": settings["system_prompt"]}]
         example = model.render([*messages, {"role": "user", "content": "(the message)"}]) if model.has_template else None
         made = _modelfile(model, settings) if model.has_template else None
+        calibrated_on = model.metadata.get("quantize.imatrix.dataset", "")
     if made is not None:
         (folder / "Modelfile").write_text(made, encoding="utf-8", newline="\n")
-    text = _card(origin, settings, report, example, ollama=made is not None, index=(folder / "index").is_dir())
+    text = _card(origin, settings, report, example, calibrated_on, ollama=made is not None, index=(folder / "index").is_dir())
     (folder / "README.md").write_text(text, encoding="utf-8", newline="\n")
     return made is not None
 
@@ -56,7 +57,16 @@ def _modelfile(model: Model, settings: Mapping[str, Any]) -> str | None:
     )
 
 
-def _card(origin: Origin, settings: Mapping[str, Any], report: Mapping[str, Any], example: str | None, *, ollama: bool, index: bool) -> str:
+def _card(
+    origin: Origin,
+    settings: Mapping[str, Any],
+    report: Mapping[str, Any],
+    example: str | None,
+    calibrated_on: str,
+    *,
+    ollama: bool,
+    index: bool,
+) -> str:
     named = origin.base or "A model of this recipe's own"
     tuned = f", fine-tuned with {_adapter(origin.adapter)} that is merged into it" if origin.adapter else ""
     quantization = report["quantization"]
@@ -93,6 +103,13 @@ def _card(origin: Origin, settings: Mapping[str, Any], report: Mapping[str, Any]
     if report["fallbacks"]:
         sections.append(
             f"{len(report['fallbacks'])} of them could not have the type that {quantization} gives; `quantization.json` lists them."
+        )
+    if calibration := report["calibration"]:
+        sections.append(
+            f"Calibrated: the rounding of {calibration['tensors']} tensors is weighed by llama.cpp's importance matrix, measured over "
+            f"{calibration['texts']:,} texts of {calibration['tokens']:,} tokens in all{f' ({calibrated_on})' if calibrated_on else ''}, "
+            "each a conversation with its answer, the turns before the question included, in the chat template and the prompt above. "
+            "`imatrix.gguf` is the matrix."
         )
     sections.append(
         "## Evaluation\n\nNot part of this card: the report of the run that made this model has the scores, and the data it was made from."

@@ -26,7 +26,9 @@ PRELOAD = ("runner.training.preload", "gguf", "llama_cpp")
 
 class Calibration(Struct):
     count: Annotated[Annotated[int, msgspec.Meta(ge=1)] | None, doc("examples of the sample, drawn by seed; null: all")] = 256
-    max_length: Annotated[int, doc("longer conversations are cut at the end", unit="tokens", ge=8)] = 512
+    max_length: Annotated[
+        int, doc("longer conversations lose their earliest exchanges, and where that is not enough their end", unit="tokens", ge=8)
+    ] = 512
     dtype: Annotated[Literal["float32", "bfloat16", "float16"], doc("type that the model is held in while it is measured")] = "float32"
     seed: Annotated[int, doc("draws the sample", ge=0)] = 42
 
@@ -139,8 +141,8 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
 def _calibrated(params: Params, inputs: Inputs, ctx: Context, prompt: Any) -> Importance:
     """The importance matrix of the model as it is exported, over a sample of the calibration examples in their chat template."""
     from runner.gguf.importance import measure
-    from runner.training import conversation, device_of, load
-    from runner.training.rows import read_examples
+    from runner.training import describe, device_of, load
+    from runner.training.rows import conversations, read_examples, rows_of
 
     def resolve(ref: str) -> Path:
         return ctx.artifact(ref).path
@@ -159,11 +161,12 @@ def _calibrated(params: Params, inputs: Inputs, ctx: Context, prompt: Any) -> Im
         ctx.warn(f"calibrated on all {len(examples)} examples, fewer than calibration.count {settings.count}")
     loaded = load(inputs["model"].path, resolve, device=device_of(ctx.resources.device), dtype=settings.dtype, as_trained=False)
     model = loaded.model.merge_and_unload() if hasattr(loaded.model, "merge_and_unload") else loaded.model
-    texts = [
-        loaded.tokenizer.apply_chat_template(
-            conversation(prompt.render(question=example["question"], passages=[]), loaded.system_prompt, example["answer"]),
-            return_dict=True,
-        )["input_ids"][: settings.max_length]
-        for example in examples
-    ]
+    texts = conversations(
+        rows_of(examples, lambda question: prompt.render(question=question, passages=[]), loaded.system_prompt),
+        loaded.tokenizer,
+        settings.max_length,
+        describe(inputs["model"].path, resolve).config["max_position_embeddings"],
+        "calibration examples",
+        ctx,
+    )
     return measure(model, texts, journal=ctx.journal / "importance.npz", progress=progress)

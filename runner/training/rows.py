@@ -27,7 +27,11 @@ def read_examples(folder: Path) -> Iterator[dict[str, Any]]:
             row = json.loads(line)
             for field in ("question", "answer"):
                 if not isinstance(row.get(field), str) or not row[field].strip():
-                    raise InputError(f"the example has no {field}", where=f"{path.name}:{number}", remedy="every example needs both")
+                    raise InputError(
+                        f"the example `{row.get('id', '')}` has no {field}",
+                        where=f"{path.name}:{number}",
+                        remedy="every example needs both",
+                    )
             yield row
 
 
@@ -80,26 +84,38 @@ def prepare(
 
     if not rows:
         raise StepError(f"there are no {what}", remedy="bind a part that holds examples")
-    if tokenizer.chat_template is None:
-        raise StepError("the model has no chat template", remedy="name a template file as chat_template of the model step")
-    template = marked(tokenizer) if assistant_only else None
-    fitting, parts = Fit(), []
+    rendering, fitting, parts = _Rendering(tokenizer, assistant_only=assistant_only), Fit(), []
     for start in range(0, len(rows), _BATCH):
         listener.check_cancelled()
         if start:
             listener.progress(start, len(rows), what)
-        columns = _columns(rows[start : start + _BATCH], _Rendering(tokenizer, template), max_length, fitting)
+        columns = _columns(rows[start : start + _BATCH], rendering, max_length, fitting)
         if columns["input_ids"]:
             parts.append(Dataset.from_dict(columns))
     _judge(fitting, len(rows), max_length, context, what, listener)
     return concatenate_datasets(parts)
 
 
+def conversations(
+    rows: Sequence[Row], tokenizer: Any, max_length: int, context: int | None, what: str, listener: Listener
+) -> list[list[int]]:
+    """The tokens of whole conversations, as training has them: of those longer than ``max_length`` the earliest exchanges go first, then
+    the end, and it is said. StepError as of :func:`prepare`, but nothing is left out."""
+    fitting = Fit()
+    _, whole = _begun(rows, _Rendering(tokenizer), max_length, fitting)
+    fitting.truncated = sum(len(ids) > max_length for ids in whole)
+    fitting.longest = min(max_length, max(map(len, whole), default=0))
+    _judge(fitting, len(rows), max_length, context, what, listener)
+    return [ids[:max_length] for ids in whole]
+
+
 class _Rendering:
     """Conversations as tokens, in the tokenizer's chat template; ``marked`` is the same with marks, where these are asked for."""
 
-    def __init__(self, tokenizer: Any, marked: str | None) -> None:
-        self.tokenizer, self.marked = tokenizer, marked
+    def __init__(self, tokenizer: Any, *, assistant_only: bool = False) -> None:
+        if tokenizer.chat_template is None:
+            raise StepError("the model has no chat template", remedy="name a template file as chat_template of the model step")
+        self.tokenizer, self.marked = tokenizer, marked(tokenizer) if assistant_only else None
 
     def prompts(self, rows: Sequence[Row]) -> list[list[int]]:
         """Up to where the answer begins, as the model is asked."""
@@ -185,7 +201,7 @@ def _begin(row: Row) -> int:
 
 
 def _judge(fitting: Fit, given: int, max_length: int | None, context: int | None, what: str, listener: Listener) -> None:
-    if fitting.left_out == given:
+    if given and fitting.left_out == given:
         raise StepError(
             f"no {what} fit: every prompt alone fills max_length {max_length}",
             where="max_length",

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 import pytest
 import yaml
+from huggingface_hub import ModelCard
 
 from runner.gguf.bundle import add_script
 from runner.gguf.card import Origin, add_card
 from runner.gguf.export import export
+from runner.gguf.importance import Importance
 from runner.gguf.ollama import modelfile, turns
 from tests.gguf import tiny
 
@@ -223,6 +227,9 @@ def test_the_card_says_what_the_files_hold(folder: Path) -> None:
         "pipeline_tag": "text-generation",
         "tags": ["gguf", "llama.cpp", "Qwen2ForCausalLM", "Q4_K_M", "lora"],
     }
+    card = ModelCard.load(folder / "README.md")  # as Hugging Face's own library reads it
+    assert (card.data.base_model, card.data.pipeline_tag) == ("Qwen/Qwen2.5-3B-Instruct", "text-generation")
+    assert card.text.strip() == text.strip()
     report = json.loads((folder / "quantization.json").read_text())
     assert f"{report['file_bytes']:,} bytes" in text
     assert "LoRA (r 16, lora_alpha 32) that is merged into it" in text
@@ -235,6 +242,19 @@ def test_the_card_says_what_the_files_hold(folder: Path) -> None:
     front = (folder / "README.md").read_text(encoding="utf-8").split("---\n")[1]
     assert "base_model" not in front
     assert "lora" not in front
+
+
+def test_the_card_says_on_what_it_was_calibrated(folder: Path, tmp_path: Path) -> None:
+    names = (f"model.layers.{layer}.self_attn.q_proj.weight" for layer in range(2))
+    importance = Importance({name: np.ones(256) for name in names}, texts=3, tokens=1200)
+    report = export(folder.parent / "base", tmp_path / "model.gguf", importance=importance, calibrated_on="examples 0123")
+    (tmp_path / "quantization.json").write_text(json.dumps(report.as_data()))
+    shutil.copyfile(folder / "inference.json", tmp_path / "inference.json")
+    add_card(tmp_path, Origin("Qwen2ForCausalLM"))
+    said = "of 2 tensors is weighed by llama.cpp's importance matrix, measured over 3 texts of 1,200 tokens in all (examples 0123), each"
+    assert said in (tmp_path / "README.md").read_text()
+    add_card(folder, Origin("Qwen2ForCausalLM"))
+    assert "alibrat" not in (folder / "README.md").read_text()
 
 
 def test_the_modelfile_renders_as_the_runner_does(folder: Path) -> None:

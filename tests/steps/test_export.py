@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -30,6 +31,10 @@ PROMPTS = {
 }
 
 
+#: Turns before the first example's question.
+HISTORY: Any = [{"role": "user", "content": "What is a rank?"}, {"role": "assistant", "content": "A number."}]
+
+
 class World:
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -41,7 +46,10 @@ class World:
         tiny.model(root / "narrow", intermediate_size=320)
         index(root / "index")
         (root / "examples").mkdir()
-        rows = [{"id": str(number), "question": f"Why {number}?", "answer": text} for number, text in enumerate(tiny.TEXTS)]
+        rows: list[dict[str, Any]] = [
+            {"id": str(number), "question": f"Why {number}?", "answer": text} for number, text in enumerate(tiny.TEXTS)
+        ]
+        rows[0]["history"] = HISTORY
         (root / "examples" / "examples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     def inputs(self, model: str = "adapter", *, searched: bool = False, calibrated: bool = False) -> dict[str, Any]:
@@ -138,6 +146,7 @@ def test_a_calibrated_export_says_on_what_and_keeps_the_matrix(world: World, tmp
     assert (out / "imatrix.gguf").is_file()
     assert context.facts["calibration_examples"] == 3
     assert 60 < context.facts["calibration_tokens"] <= 120
+    assert "measured over 3 texts" in (out / "README.md").read_text()
     counted = json.loads((out / "quantization.json").read_text())["calibration"]
     assert counted == {"texts": 3, "tokens": context.facts["calibration_tokens"], "tensors": 14}
     world.run(tmp_path / "plain", world.inputs())
@@ -146,7 +155,7 @@ def test_a_calibrated_export_says_on_what_and_keeps_the_matrix(world: World, tmp
 
 
 def test_the_model_is_calibrated_as_it_is_exported(world: World, tmp_path: Path) -> None:
-    """On the texts that it is asked with, its adapter merged."""
+    """On the conversations that it is trained on, earlier turns and all, its adapter merged."""
     from transformers import AutoTokenizer
 
     from runner.gguf.importance import measure
@@ -160,6 +169,7 @@ def test_the_model_is_calibrated_as_it_is_exported(world: World, tmp_path: Path)
     for number, answer in enumerate(tiny.TEXTS):
         said = ("Answer briefly.", prompt.render(question=f"Why {number}?", passages=[]), answer)
         turns = [{"role": role, "content": text} for role, text in zip(("system", "user", "assistant"), said, strict=True)]
+        turns[1:1] = HISTORY if number == 0 else []
         texts.append(tokens.apply_chat_template(turns, return_dict=True)["input_ids"])
     from peft import PeftModel
 
@@ -167,6 +177,20 @@ def test_the_model_is_calibrated_as_it_is_exported(world: World, tmp_path: Path)
     expected = measure(merged, texts).sums["model.layers.1.mlp.down_proj.weight"]
     stored = {tensor.name: tensor.data for tensor in gguf.GGUFReader(tmp_path / "out" / "main" / "imatrix.gguf").tensors}
     np.testing.assert_allclose(stored["blk.1.ffn_down.weight.in_sum2"][0], expected, rtol=1e-5)
+
+
+def test_conversations_that_are_too_long_begin_later_and_are_said_so(world: World, tmp_path: Path) -> None:
+    """Down to 60 tokens, where the first example still ends with its answer: without its earlier turns it has 55."""
+    context = world.run(tmp_path, world.inputs(calibrated=True), calibration={"count": None, "max_length": 60})
+    assert context.warnings[0] == "1 of 4 calibration examples begin later: 1 earliest exchange left out to fit max_length 60"
+
+
+def test_a_model_without_a_chat_template_cannot_be_calibrated(world: World, tmp_path: Path) -> None:
+    shutil.copytree(world.root / "full", tmp_path / "full")
+    (tmp_path / "full" / "chat_template.jinja").unlink()
+    inputs = world.inputs(calibrated=True) | {"model": artifact(tmp_path / "full", Output("model", "full"))}
+    with pytest.raises(StepError, match="the model has no chat template"):
+        world.run(tmp_path, inputs, calibration={})
 
 
 def test_fewer_examples_than_asked_for_are_said(world: World, tmp_path: Path) -> None:
