@@ -69,6 +69,7 @@ class Best(TrainerCallback):  # type: ignore[misc]
         patience = self.evaluations.early_stopping_patience
         if patience is not None and waited >= patience:
             control.should_training_stop = True
+            control.should_log = True  # what was learnt since the last row of the curve
             control.should_save = False  # a training that resumes from here would not know that it has ended
 
     def restore(self, model: Any) -> None:

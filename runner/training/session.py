@@ -53,6 +53,8 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
         self.seconds += time.perf_counter() - self.began
+        if state.global_step >= state.max_steps:
+            control.should_log = True  # the curve ends where the training does, whatever logging_steps is
         self.listener.progress(state.global_step, state.max_steps, "steps")
         self.listener.check_cancelled()
 
@@ -132,7 +134,7 @@ def values_of(entry: dict[str, Any]) -> dict[str, float]:
     if not {"loss", "eval_loss"} & entry.keys():
         return {}
     # fp16 training begins with gradients that overflow, and skips them: their norm is no number that JSON knows.
-    return {name: float(entry[name]) for name in CURVE if name in entry and math.isfinite(entry[name])}
+    return {name: entry[name] for name in CURVE if name in entry and math.isfinite(entry[name])}
 
 
 __all__ = ["Outcome", "arguments", "checked", "curve", "joined", "last_complete", "run", "values_of"]

@@ -293,7 +293,7 @@ def test_other_settings_train_too(changes: dict[str, Any], base: Artifact, tmp_p
 def test_an_example_without_an_answer_is_named(base: Artifact, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         run(TINY, base, tmp_path, rows=[*EXAMPLES[:2], {"id": "x", "question": "Why?", "answer": " "}])
-    assert (caught.value.where, caught.value.message) == ("examples.jsonl:3", "the example has no answer")
+    assert (caught.value.where, caught.value.message) == ("examples.jsonl:3", "the example `x` has no answer")
 
 
 def test_loftq_gives_a_full_model_as_it_changes_the_base() -> None:

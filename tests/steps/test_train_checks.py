@@ -58,6 +58,14 @@ def faults(changes: dict[str, Any], *bound: str, model: dict[str, Any] | None = 
             {"method": {"kind": "continue"}},
             Fault("method", "`base` is a full model, and continue goes on with an adapter", "full, lora or qlora"),
         ),
+        (
+            {"lr_scheduler_type": "constant", "warmup_steps": 1},
+            Fault("warmup_steps", "the schedule `constant` has no warm-up", "lr_scheduler_type: constant_with_warmup, or no warmup_steps"),
+        ),
+        (
+            {"optim": "sgd", "adam_beta2": 0.99},
+            Fault("adam_beta2", "the optimiser sgd has none", "an Adam as optim, or no adam_beta2"),
+        ),
         ({"early_stopping_threshold": 0.1}, Fault("early_stopping_threshold", "nothing stops early", "an early_stopping_patience")),
         ({"checkpoints": {"steps": [2, 2]}}, Fault("checkpoints.steps[1]", "2 stands there twice", "each once")),
         ({"checkpoints": {"steps": [2, 5]}}, Fault("checkpoints.steps[1]", "the training ends after 4 steps", "at most 4")),

@@ -102,6 +102,20 @@ def test_a_threshold_asks_for_more_than_any_fall(tiny_model: Path, tmp_path: Pat
     assert tune(tiny_model, tmp_path, sft=WILD, evaluations=never).steps == 4  # the first is an improvement on none, three are not
 
 
+def test_the_curve_has_the_last_steps_whatever_logging_steps_is(tiny_model: Path, tmp_path: Path) -> None:
+    def losses(evaluations: Evaluations, logging_steps: int) -> dict[int, float]:
+        sft = WILD | {"max_steps": 5, "logging_steps": logging_steps}
+        tuned = tune(tiny_model, tmp_path / f"{evaluations.steps}-{logging_steps}", sft=sft, evaluations=evaluations)
+        assert type(tuned.curve[-1]["num_input_tokens_seen"]) is int
+        return {int(row["step"]): row["loss"] for row in tuned.curve if "loss" in row}
+
+    every, sparse = (losses(Evaluations(), n) for n in (1, 4))
+    assert sparse == pytest.approx({4: sum(every[step] for step in (1, 2, 3, 4)) / 4, 5: every[5]})
+    stops_at_3 = Evaluations(steps=1, early_stopping_patience=2, early_stopping_threshold=100.0)
+    every, sparse = (losses(stops_at_3, n) for n in (1, 4))
+    assert sparse == pytest.approx({3: sum(every.values()) / 3})
+
+
 def test_every_epoch_is_evaluated_once_also_after_a_kill_at_its_end(tiny_model: Path, tmp_path: Path) -> None:
     """Four steps are an epoch here."""
     sft = {"max_steps": -1, "num_train_epochs": 2.5, "logging_steps": 1}

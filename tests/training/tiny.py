@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +48,23 @@ def shape(**changes: Any) -> Shape:
 
 def write_model(folder: Path, *, seed: int = 3, system_prompt: str | None = None, **changes: Any) -> Path:
     """A full model as the model step stores it."""
+    _spare_collections()
     built = build(shape(**changes), TEXTS, seed=seed, journal=folder.parent / "journal")
     with quiet():
         built.model.save_pretrained(folder)
         built.tokenizer.save_pretrained(folder)
     write_record(folder, form="full", architecture=built.model.config.architectures[0], system_prompt=system_prompt)
     return folder
+
+
+@cache
+def _spare_collections() -> None:
+    """A training ends in a full collection of garbage, by accelerate, which takes as long as a training of this size when it looks
+    at all that the libraries hold: that is loaded once, and left out."""
+    import runner.training.preload  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
 
 
 def surrounded(journal: Path, options: dict[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ def check(params: Params, upstream: Mapping[str, Sequence[Upstream]]) -> Iterabl
         yield Fault("padding", "packed rows are not padded", "padding: longest, or packing: false")
     if isinstance(params.method, Full) and params.dtype == "float16":
         yield Fault("dtype", "weights in float16 cannot be trained", "float32 with fp16: true, or bfloat16")
+    yield from _check_optimizer(params)
     yield from _check_evaluations(params, bool(upstream.get("evaluation")))
     yield from _check_checkpoints(params)
     for model in upstream.get("model", ()):
@@ -33,6 +34,14 @@ def check(params: Params, upstream: Mapping[str, Sequence[Upstream]]) -> Iterabl
             yield Fault("method", f"`{model.step}` is a full model, and continue goes on with an adapter", "full, lora or qlora")
     if isinstance(params.method, Lora | Qlora):
         yield from _check_modules(params.method.target_modules, upstream.get("model", ()))
+
+
+def _check_optimizer(params: Params) -> Iterable[Fault]:
+    if params.lr_scheduler_type == "constant" and params.warmup_steps:
+        yield Fault("warmup_steps", "the schedule `constant` has no warm-up", "lr_scheduler_type: constant_with_warmup, or no warmup_steps")
+    for name in ("adam_beta1", "adam_beta2", "adam_epsilon"):
+        if "adam" not in params.optim and getattr(params, name) != getattr(Params(), name):
+            yield Fault(name, f"the optimiser {params.optim} has none", f"an Adam as optim, or no {name}")
 
 
 def _check_evaluations(params: Params, evaluated: bool) -> Iterable[Fault]:

@@ -91,7 +91,7 @@ class Params(Struct):
     learning_rate: Annotated[float, doc("peak of the schedule", ge=0)] = 2e-5
     lr_scheduler_type: Annotated[Scheduler, doc("course of the learning rate after the warm-up")] = "linear"
     warmup_steps: Annotated[float, doc("steps of warm-up; below 1: a share of all steps", ge=0)] = 0
-    weight_decay: Annotated[float, doc("decoupled weight decay", ge=0)] = 0.0
+    weight_decay: Annotated[float, doc("weight decay; decoupled from the gradient but under sgd", ge=0)] = 0.0
     adam_beta1: Annotated[float, doc("decay of Adam's first moment", ge=0, lt=1)] = 0.9
     adam_beta2: Annotated[float, doc("decay of Adam's second moment", ge=0, lt=1)] = 0.999
     adam_epsilon: Annotated[float, doc("added to Adam's denominator", gt=0)] = 1e-8
@@ -120,12 +120,12 @@ class Params(Struct):
     gradient_checkpointing: Annotated[bool, doc("compute activations twice instead of keeping them: slower, less memory")] = True
     bf16: Annotated[bool, doc("mixed precision in bfloat16")] = False
     fp16: Annotated[bool, doc("mixed precision in float16; needs a GPU")] = False
-    logging_steps: Annotated[int, doc("a row of the loss curve every so many steps", ge=1)] = 10
+    logging_steps: Annotated[int, doc("a row of the loss curve every so many steps, and at the last", ge=1)] = 10
     eval_strategy: Annotated[Literal["steps", "epoch"], doc("evaluation loss every eval_steps steps, or at the end of every epoch")] = (
         "steps"
     )
     eval_steps: Annotated[Count | None, doc("evaluation loss every so many steps; null: before and after only")] = None
-    load_best_model_at_end: Annotated[bool, doc("the result is the model of the lowest evaluation loss, not the last one")] = False
+    load_best_model_at_end: Annotated[bool, doc("the result is the tuned model of the lowest evaluation loss, not the last one")] = False
     early_stopping_patience: Annotated[
         Count | None, doc("evaluations in a row without improvement that end the training; null: none do")
     ] = None
