@@ -73,8 +73,11 @@ def _web(value: Any) -> str:
 
 
 def _setting(*paths: str) -> Cell:
-    """``steps.lora.with.method.r`` as ``lora: method.r``, and all of ``steps.lora.with`` as ``lora``."""
-    return Cell("; ".join(re.sub(r"^steps\.([^.]+)\.with(?:\.\*$|$|\.)", r"\1: ", path).removesuffix(": ") for path in paths), code=True)
+    """``steps.lora.with.method.r`` as ``lora: method.r``, a resource likewise, and all of ``steps.lora.with`` as ``lora``."""
+    return Cell(
+        "; ".join(re.sub(r"^steps\.([^.]+)\.(?:with|resources)(?:\.\*$|$|\.)", r"\1: ", path).removesuffix(": ") for path in paths),
+        code=True,
+    )
 
 
 def _steps(recipe: str) -> Json:
@@ -94,12 +97,15 @@ def _values(run: Run, path: str, steps: Json, listed: Set[str]) -> str:
     entry of their own."""
     if axis := re.fullmatch(r"matrix\.([^.]+)", path):
         return ", ".join(map(str, (run.record.get("matrix") or {}).get(axis[1], ()))) or "–"
-    if not path.endswith((".*", ".with")):
+    resource = re.match(r"steps\.[^.]+\.resources\.", path)
+    if not resource and not path.endswith((".*", ".with")):
         return _value(run, path)
     above = path.removesuffix(".*")
     found: Any = {"steps": steps}
     for part in above.split("."):
         found = found.get(part) if isinstance(found, Mapping) else None
+    if resource:  # no part of what a run records of its instances
+        return plain(found) or "–"
     names = [name for name in _leaves(found) if not set(_above(above, name)) & (listed - {path})]
     return "; ".join(f"{name} = {_value(run, f'{above}.{name}')}" for name in names) or "–"
 

@@ -485,3 +485,11 @@ def test_a_stored_model_shows_the_time_that_its_training_took(tmp_path: Path) ->
     render(folder)
     row = next(line for line in (folder / "report.md").read_text().splitlines() if line.startswith("| [lora]") and "adapter" in line)
     assert "12 min 34 s" in row
+
+
+def test_a_resource_that_a_source_states_is_shown_with_its_value() -> None:
+    from runner.reports import method
+
+    steps = {"tuned": {"resources": {"report_to": ["wandb"]}}}
+    assert method._values(None, "steps.tuned.resources.report_to", steps, set()) == "wandb"  # type: ignore[arg-type]
+    assert method._setting("steps.tuned.resources.report_to").text == "tuned: report_to"
