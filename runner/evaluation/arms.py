@@ -62,7 +62,7 @@ def label(axes: Axes) -> str:
 
 
 def align(arms: Sequence[Arm]) -> Aligned:
-    """Keep of every arm the items that all arms answered, with the same question and reference, in the first arm's order.
+    """Keep of every arm the items that all arms answered, in the first arm's order: the same question, after the same turns, and reference.
 
     Raises InputError when there is no arm, two arms have the same axes, or the arms share no item.
     """
@@ -100,9 +100,9 @@ def _shared(arms: Sequence[Arm]) -> tuple[list[str], dict[str, int], list[str]]:
             f"{left_out['items']} of {len(everything)} items are left out, because not every arm answered the same ones ({counts})"
         )
     if left_out["changed"]:
-        warnings.append(f"{left_out['changed']} of them have the same id, but another question or reference in some arm")
+        warnings.append(f"{left_out['changed']} of them have the same id, but another question, history or reference in some arm")
     return kept, left_out, warnings
 
 
 def _asked(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return row.get("question"), row["reference"], tuple(row.get("answers") or ())
+    return row.get("history") or [], row.get("question"), row["reference"], tuple(row.get("answers") or ())
