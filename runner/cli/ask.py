@@ -97,7 +97,10 @@ def print_reply(reply: Reply, *, searched: bool) -> None:
 
 def _choose(found: Sequence[Made], wanted: str | None) -> Made:
     if not found:
-        raise UsageError("this run has no GGUF", remedy="run the recipe with a step that exports one")
+        raise UsageError(
+            "this run has no GGUF",
+            remedy="run the recipe with a step that exports one, or name an earlier run by NAME/TIME (`recipe runs` lists them)",
+        )
     chosen = [made for made in found if wanted is None or wanted in (made.label, made.instance["step"])]
     if not chosen:
         raise UsageError(f"the run has no GGUF of `{wanted}`", remedy=f"it has {', '.join(made.label for made in found)}")

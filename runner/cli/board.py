@@ -27,7 +27,7 @@ class Row:
     done: float = 0.0
     total: float | None = None
     unit: str = ""
-    first: tuple[float, float] | None = None  # when the first progress came, and how far it was: a resumed step starts late
+    first: tuple[float, float] | None = None  # when progress in this unit began, and how far it was: a resumed step starts late
     seen: float = 0.0
     curve: list[float] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Row:
 
     @property
     def rate(self) -> float | None:
-        """Units a second since the first progress."""
+        """Units a second since the first progress in this unit."""
         if self.first is None or self.seen <= self.first[0] or self.done <= self.first[1]:
             return None
         return (self.done - self.first[1]) / (self.seen - self.first[0])
@@ -88,8 +88,9 @@ class Board:
         if isinstance(event, events.Started):
             row.state, row.why, row.started = "running", event.why, event.t
         elif isinstance(event, events.Progress):
+            if row.first is None or event.unit != row.unit:  # what was done before in another unit says nothing about the rate
+                row.first = (event.t, event.done)
             row.done, row.total, row.unit, row.seen = event.done, event.total, event.unit, event.t
-            row.first = row.first or (event.t, event.done)
         elif isinstance(event, events.Metrics):
             value = event.values.get("loss")
             if value is not None:

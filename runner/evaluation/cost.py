@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,30 +27,31 @@ def latency(file: Path, items: Sequence[str], resampling: Resampling | None = No
     """Seconds an answer took, of the rows of ``provenance/latency.jsonl`` whose ids are in ``items``: ``mean`` with its interval ``low``
     and ``high``, ``p50`` and ``p95`` by nearest rank, and ``n`` of answers. Empty where nothing is known.
 
-    Answers of one batch have the same seconds, their share of its time, and say the same thing once: whole batches are drawn. One
+    Answers of one ``batch`` were made at the same time, on a machine that was as busy for each of them, so whole batches are drawn. One
     batch alone has no interval.
     """
-    wanted, seconds = set(items), []
+    wanted, batches = set(items), defaultdict[int, list[float]](list)
     try:
         with file.open(encoding="utf-8") as lines:
-            seconds = sorted(float(row["seconds"]) for row in map(json.loads, lines) if row["id"] in wanted)
+            for row in map(json.loads, lines):
+                if row["id"] in wanted:
+                    batches[row["batch"]].append(float(row["seconds"]))
     except (OSError, ValueError, KeyError, TypeError):
         return {}
+    seconds = sorted(took for batch in batches.values() for took in batch)
     if not seconds:
         return {}
     found: dict[str, float | int] = {"mean": round(sum(seconds) / len(seconds), 6), "n": len(seconds)}
     found |= {f"p{share}": seconds[max(1, math.ceil(len(seconds) * share / 100)) - 1] for share in (50, 95)}
-    batches = Counter(seconds)
-    return found | (_interval(batches, resampling) if len(batches) > 1 else {})
+    return found | (_interval(list(batches.values()), resampling) if len(batches) > 1 else {})
 
 
-def _interval(batches: Mapping[float, int], resampling: Resampling | None) -> dict[str, float]:
+def _interval(batches: Sequence[Sequence[float]], resampling: Resampling | None) -> dict[str, float]:
     import numpy as np
 
     from runner.evaluation.aggregates import weighted_mean
     from runner.evaluation.bootstrap import Resampling, Table, intervals
 
-    sizes = np.array([list(batches.values())], dtype=np.float64)
-    took = np.array([list(batches)], dtype=np.float64)
-    [([drawn], _)] = intervals([Table(np.stack([took * sizes, sizes], axis=2), took, weighted_mean)], resampling or Resampling())
+    sums = np.array([[[sum(batch), len(batch)] for batch in batches]], dtype=np.float64)
+    [([drawn], _)] = intervals([Table(sums, weighted_mean(sums, 1), weighted_mean)], resampling or Resampling())
     return {"low": round(drawn.low, 6), "high": round(drawn.high, 6)}

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-ROOM = 64  # tokens that a chat template may add around the message
+ROOM = 64  # tokens that a chat template may add around system prompt and message
 
 
 def main() -> int:
@@ -52,8 +52,9 @@ def main() -> int:
     model = llama_cpp.Llama(
         str(HERE / "model.gguf"), n_ctx=window, n_threads=options.threads, n_gpu_layers=-1 if options.gpu else 0, verbose=False
     )
+    fixed = len(model.tokenize((settings["system_prompt"] or "").encode())) + ROOM + answer_tokens
     message = prompt(settings, options.question, passages)
-    while (tokens := len(model.tokenize(message.encode())) + ROOM + answer_tokens) > window:
+    while (tokens := len(model.tokenize(message.encode())) + fixed) > window:
         if not passages:
             sys.exit(f"the question is too long: with {answer_tokens} tokens for the answer it needs {tokens}, the model has {window}")
         passages.pop()  # the worst passage goes first
@@ -205,8 +206,8 @@ def prompt(settings: dict[str, Any], question: str, passages: list[dict[str, Any
             return posixpath.normpath(posixpath.join(posixpath.dirname(parent), template)) if relative else template
 
     environment = Environment(loader=DictLoader(settings["templates"]), undefined=StrictUndefined)
-    names = ("title", "section", "page", "document")
-    shown = [{"text": entry["text"], "score": entry["score"], **{name: entry.get(name) for name in names}} for entry in passages]
+    names = ("text", "score", "title", "section", "page", "document", "start", "end")
+    shown = [{"chunk": entry["id"], **{name: entry.get(name) for name in names}} for entry in passages]
     return environment.get_template(settings["prompt"]).render(question=question, passages=shown)
 
 

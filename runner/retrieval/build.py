@@ -21,6 +21,8 @@ from runner.retrieval.journal import Journal, Tokens
 from runner.retrieval.searchers import MaxSim, normal
 from runner.retrieval.settings import Bm25, Embedder, Flat, Hybrid, Ivf, Lexical, Metric, Model, Okapi, Structure, by_token
 
+_LOW_RECALL = 0.9  # below it the index says so by itself
+
 
 @dataclass(frozen=True)
 class Built:
@@ -128,6 +130,9 @@ class _Part:
         self._advise(len(vectors), truncated)
         index = structures.build(self.structure, vectors)
         recall = 1.0 if isinstance(self.structure, Flat) else self._recall(index, vectors, tokens)
+        if recall < _LOW_RECALL:
+            wider = "faiss.nprobe" if isinstance(self.structure, Ivf) else "faiss.ef_search or faiss.m"
+            self.warn(f"the index finds {recall:.0%} of the truly nearest ten (recall@10): raise {wider}, or use kind: flat")
         faiss.write_index(index, str(out / VECTORS))
         if self.by_token:
             np.save(out / TOKENS, tokens)

@@ -26,7 +26,7 @@ PORTS = (
     Port("index", "index", required=False),
 )
 PRELOAD = ("runner.training.preload", "runner.retrieval.preload", "llama_cpp")
-_SEARCHED_TOGETHER = 256  # questions
+_SEARCHED_TOGETHER = 64  # questions; a reranker reads twenty passages for each
 
 
 class Resources(contract.Resources):
@@ -180,7 +180,7 @@ def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:
         journal=ctx.journal / "answers.jsonl",
         progress=progress,
     )
-    _write(out, rows)
+    _write(out, rows, params.batch_size)
     summary = {
         "model_step": model.step,
         "form": model.form,
@@ -254,6 +254,7 @@ def _retrieve(params: Params, inputs: Inputs, asked: list[tuple[str, Any]], ctx:
     index = selector(params, inputs["index"].path, ctx.root, ctx.resources.device)
     found: list[list[dict[str, Any]]] = []
     for start in range(0, len(asked), _SEARCHED_TOGETHER):
+        ctx.progress(start, len(asked), "questions searched")
         found += retrieve(index, asked[start : start + _SEARCHED_TOGETHER], params.top_k)
         ctx.check_cancelled()
     for warning in index.warnings:
@@ -261,15 +262,16 @@ def _retrieve(params: Params, inputs: Inputs, asked: list[tuple[str, Any]], ctx:
     return found
 
 
-def _write(out: Path, rows: Iterable[dict[str, Any]]) -> None:
+def _write(out: Path, rows: Iterable[dict[str, Any]], batch_size: int) -> None:
     (out / MAIN).mkdir(parents=True, exist_ok=True)
     (out / "provenance").mkdir(exist_ok=True)
     with (
         (out / MAIN / "answers.jsonl").open("w", encoding="utf-8", newline="\n") as answers,
         (out / "provenance" / "latency.jsonl").open("w", encoding="utf-8", newline="\n") as latency,
     ):
-        for row in rows:
-            latency.write(_json({"id": row["id"], "seconds": round(row.pop("seconds"), 6)}) + "\n")
+        for number, row in enumerate(rows):
+            took = {"id": row["id"], "batch": number // batch_size, "seconds": round(row.pop("seconds"), 6)}
+            latency.write(_json(took) + "\n")
             answers.write(_json(row) + "\n")
 
 

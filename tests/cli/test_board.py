@@ -25,6 +25,13 @@ def test_a_resumed_step_is_not_credited_with_what_was_there() -> None:
     assert row.progress() == "34/40 steps, 2/s, 3.0 s left"
 
 
+def test_another_unit_has_a_rate_of_its_own() -> None:
+    filled = board()
+    for t, done, unit in ((2.0, 0, "passages"), (52.0, 300, "passages"), (60.0, 0, "steps"), (62.0, 4, "steps")):
+        filled.take(events.Progress(t=t, instance="lora", done=done, total=400, unit=unit))
+    assert filled.rows["lora"].rate == pytest.approx(2.0)
+
+
 def test_no_time_left_without_a_total() -> None:
     filled = board()
     for t, done in ((2.0, 10), (3.0, 20)):

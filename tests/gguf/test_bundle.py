@@ -18,6 +18,7 @@ from runner import answering
 from runner.gguf import inference
 from runner.gguf.bundle import add_script
 from runner.gguf.export import export
+from runner.prompts import load
 from runner.retrieval import open_index
 from runner.retrieval.selection import Selector
 from runner.retrieval.settings import Similarity
@@ -128,7 +129,8 @@ def test_it_needs_no_package_that_it_does_not_name(bundle: Path, tmp_path: Path)
 def test_the_answer_is_that_of_the_runner(bundle: Path, tmp_path: Path, ask: Callable[..., str]) -> None:
     class Template:
         def render(self, **variables: Any) -> str:
-            return inference.prompt({"prompt": "prompts/answer.j2", "templates": TEMPLATES}, variables["question"], variables["passages"])
+            passages = [passage | {"id": passage["chunk"]} for passage in variables["passages"]]
+            return inference.prompt({"prompt": "prompts/answer.j2", "templates": TEMPLATES}, variables["question"], passages)
 
     shutil.copyfile(bundle / "model.gguf", tmp_path / "model.gguf")
     tiny.record(tmp_path, form="gguf", architecture="qwen2", system_prompt="Be brief.")
@@ -137,6 +139,18 @@ def test_the_answer_is_that_of_the_runner(bundle: Path, tmp_path: Path, ask: Cal
     reply = answering.ask(tmp_path, search, question, Template(), threads=1, generation=answering.Generation(3))
     assert ask(bundle, question, "--threads", "1", "--max-new-tokens", "3").split("\nSources")[0].strip() == "".join(reply.pieces).strip()
     assert [source["chunk"] for source in reply.sources] == ["lora#0"]
+
+
+def test_a_prompt_sees_of_a_passage_what_it_sees_in_the_runner(bundle: Path, tmp_path: Path) -> None:
+    names = ("text", "score", "chunk", "title", "section", "page", "document", "start", "end")
+    text = "{% for passage in passages %}" + "".join(f"{{{{ passage.{name} }}}}|" for name in names) + "\n{% endfor %}{{ question }}"
+    (tmp_path / "all.j2").write_text(text)
+    question = "Low-rank adaptation, attention or quantisation?"
+    [passages] = answering.retrieve(open_index(bundle / "index"), [(question, ())], 3)
+    assert {*passages[0]} == {*names}
+    found = inference.retrieve(bundle / "index", question, 3)
+    script = inference.prompt({"prompt": "all.j2", "templates": {"all.j2": text}}, question, found)
+    assert script == load(tmp_path, "all.j2").render(question=question, passages=passages)
 
 
 def test_top_k_bounds_the_sources(bundle: Path, ask: Callable[..., str]) -> None:
@@ -189,6 +203,15 @@ def test_what_is_wrong_is_said_without_a_traceback(
     monkeypatch.setitem(sys.modules, "llama_cpp", None)
     with pytest.raises(SystemExit, match="llama_cpp is missing: pip install llama-cpp-python jinja2"):
         ask(bundle, "Why?")
+
+
+def test_a_long_system_prompt_takes_its_room(bundle: Path, tmp_path: Path, ask: Callable[..., str]) -> None:
+    folder = shutil.copytree(bundle, tmp_path / "bundle")
+    settings = json.loads((folder / "inference.json").read_text(encoding="utf-8"))
+    asked = ("What does low-rank adaptation change? What does attention weigh?", "--threads", "1", "--max-new-tokens", "4")
+    assert "more did not fit" not in ask(folder, *asked)
+    (folder / "inference.json").write_text(json.dumps(settings | {"system_prompt": "Be brief. " * 44}), encoding="utf-8")
+    assert "none fitted" in ask(folder, *asked)
 
 
 def test_no_matching_passage_is_said(bundle: Path, ask: Callable[..., str]) -> None:

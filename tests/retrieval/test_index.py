@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,15 +68,19 @@ def test_recall_tells_a_poor_index_from_a_good_one(
 ) -> None:
     """And it is the share of the ten nearest chunks of an exhaustive search that the index finds, for the beginnings of the chunks."""
     settings = SentenceTransformer(model="./tiny")
-    found = {}
+    found, said = {}, list[str]()
     for name, searched in (("index", structure), ("flat", Flat())):
-        build_index(chunks, tmp_path / name, embedder=settings, embedder_folder=embedder_folder, structure=searched, device="cpu")
+        options: dict[str, Any] = {"embedder_folder": embedder_folder, "device": "cpu", "warn": said.append}
+        build_index(chunks, tmp_path / name, embedder=settings, structure=searched, **options)
         texts = [" ".join(json.loads(line)["text"].split()[:12]) for line in chunks.read_text().splitlines()]
         found[name] = [{hit.row for hit in hits} for hits in open_index(tmp_path / name, device="cpu").search(texts, 10)]
     measured = json.loads((tmp_path / "index" / "index.json").read_text())["recall_at_10"]
     share = sum(len(one & other) for one, other in zip(found["index"], found["flat"], strict=True)) / (10 * len(found["flat"]))
     assert measured == pytest.approx(share, abs=0.01)  # chunks that are equally near are no misses
     assert low <= measured <= high
+    wider = {"Hnsw": "faiss.ef_search or faiss.m", "Ivf": "faiss.nprobe"}[type(structure).__name__]
+    poor = [f"the index finds {measured:.0%} of the truly nearest ten (recall@10): raise {wider}, or use kind: flat"]
+    assert [warning for warning in said if "recall" in warning] == (poor if measured < 0.9 else [])
 
 
 def test_more_results_than_chunks_and_lists_that_are_not_read_give_no_empty_rows(

@@ -81,7 +81,7 @@ def rows(out: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("form", ["full", "adapter", "gguf"])
 def test_every_form_gives_the_documented_files(form: str, world: World, tmp_path: Path) -> None:
     context = world.context(tmp_path)
-    answer.run(params(top_k=2), world.inputs(form), tmp_path / "out", context)
+    answer.run(params(top_k=2, batch_size=2), world.inputs(form), tmp_path / "out", context)
     found = rows(tmp_path / "out")
     assert [row["id"] for row in found] == ["a", "b", "c"]
     first = found[0]
@@ -104,7 +104,7 @@ def test_every_form_gives_the_documented_files(form: str, world: World, tmp_path
     assert summary["dropped"] == {"passages": 0, "questions": 0}
     assert summary["generation"]["max_new_tokens"] == 6
     latency = [json.loads(line) for line in (tmp_path / "out" / "provenance" / "latency.jsonl").read_text().splitlines()]
-    assert [row["id"] for row in latency] == ["a", "b", "c"]
+    assert [(row["id"], row["batch"]) for row in latency] == [("a", 0), ("b", 0), ("c", 1)]
     assert all(row["seconds"] > 0 for row in latency)
     assert context.last_progress == (3, 3, "questions")
     assert context.facts["tokens_per_second"] > 0

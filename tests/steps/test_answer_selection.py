@@ -109,6 +109,7 @@ def test_pairs_that_the_reranker_cuts_are_told(project: Path, index: Artifact, t
     context = LocalContext(tmp_path, project, KIND.resources(device="cpu"))
     params = msgspec.convert({"prompt": "p.j2", "top_k": 5, "selection": RERANKER | {"max_length": 12}}, KIND.params)
     KIND.module._retrieve(params, {"index": index}, [("the small bird sang", ()), ("dog " * 40, ())], context)
+    assert context.last_progress == (0, 2, "questions searched")
     questions, pairs = context.warnings
     assert questions == "1 of 2 questions are longer than the 32 tokens that the embedder reads; their ends are not searched for"
     assert pairs.endswith(" of 12 pairs of a question and a passage are longer than the 12 tokens that the reranker reads; "

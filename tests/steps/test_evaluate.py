@@ -241,7 +241,7 @@ def test_squad_gets_the_official_scores_from_answers_with_several_references(run
 def test_latency_is_a_fact(run: Any, arms: list[Artifact]) -> None:
     provenance = arms[0].path.parent / "provenance"
     provenance.mkdir()
-    lines = [json.dumps({"id": f"q{n}", "seconds": n / 10}) + "\n" for n in range(41)]  # one more than was compared
+    lines = [json.dumps({"id": f"q{n}", "batch": n, "seconds": n / 10}) + "\n" for n in range(41)]  # one more than was compared
     (provenance / "latency.jsonl").write_text("".join(lines))
     [found] = run({"metrics": ["bleu"]}, inputs=arms[:1])[1].facts["seconds_per_answer"]
     assert (found["axes"], found["mean"], found["p50"], found["p95"], found["n"]) == (BASE, 1.95, 1.9, 3.7, 40)
