@@ -44,6 +44,8 @@ def validate(file: Path) -> list[Problem]:
     loader = Loader(file)
     loader.recipe((), ())
     for profile in loader.profiles:
+        loader.findings.under = profile
+        loader.findings.own = loader.lines_of(profile)
         loader.recipe((profile,), ())
     return loader.findings.problems()
 
@@ -80,6 +82,13 @@ class Loader:
     @property
     def profiles(self) -> list[str]:
         return list(self.layers.profiles) if self.layers is not None else []
+
+    def lines_of(self, profile: str) -> set[tuple[str, int]]:
+        """The lines, with their files, on which a profile stands."""
+        nodes = self.layers.profiles[profile] if self.layers is not None else []
+        parts = [part for node in nodes for _, part in node.walk()]
+        places = [place for part in parts for place in (part.where, *part.keys.values())]
+        return {(place.file, place.line) for place in places}
 
     def recipe(self, profiles: Sequence[str], sets: Sequence[str]) -> Recipe | None:
         """The recipe under overlays, or None when there are problems."""

@@ -24,12 +24,16 @@ class Findings:
         self.lines: dict[str, list[str]] = {}
         self.secrets: set[str] = set()
         self.said = 0  # how often something was found, the same thing again included
+        self.under = ""  # the profile that is being checked, named with what is found under it alone and elsewhere than in its own lines
+        self.own: set[tuple[str, int]] = set()  # these lines
         self._problems: dict[tuple[object, ...], Problem] = {}
 
     def add(self, where: Where, path: str, found: str, expected: str = "", hint: str = "") -> None:
         place: tuple[object, ...] = (where.file, where.line, where.column) if where.line else (where.file, path)
         snippet = self._line(where)
         self.said += 1
+        if self.under and (where.file, where.line) not in self.own:
+            hint = "; ".join(filter(None, (hint, f"this is under profile {self.under}")))
         path, found, expected, hint = (printable(self.mask(text)) for text in (path, found, expected, hint))
         problem = Problem(where, path, found, expected, hint, self.mask(snippet))
         self._problems.setdefault((*place, problem.found, problem.expected), problem)
