@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
-from runner.contract import MAIN, Context, Fault, Inputs, Output, Port, PromptUse, Struct, Upstream, doc
+from runner.contract import MAIN, Context, Fault, Inputs, Memory, Output, Port, PromptUse, Struct, Upstream, doc
 
 if TYPE_CHECKING:
     from runner.gguf.importance import Importance
@@ -73,6 +73,15 @@ def check(params: Params, upstream: Mapping[str, Sequence[Upstream]]) -> Iterabl
         yield Fault("calibration", "examples are bound, and nothing is calibrated", "calibration: {}, or no `calibration` in `from`")
     if params.calibration is not None and params.quantization in _UNWEIGHED:
         yield Fault("calibration", f"{params.quantization} does not weigh columns", "a type of 4, 5 or 6 bits, or no calibration")
+
+
+def memory(params: Params, upstream: Mapping[str, Sequence[Upstream]], root: Path) -> Memory | None:
+    """Of the calibration: the model, and one text. What follows is converted on the CPU, a tensor at a time."""
+    from runner.training import footprint, lineage
+
+    if params.calibration is None or (shape := lineage.shape(upstream["model"][0], root)) is None:
+        return None
+    return footprint.answering(shape, dtype=params.calibration.dtype, double_quant=None, rows=1, length=params.calibration.max_length)
 
 
 def run(params: Params, inputs: Inputs, out: Path, ctx: Context) -> None:

@@ -214,6 +214,19 @@ def test_calibration_is_bound_and_asked_for_or_neither(params: dict[str, Any], b
     assert [(fault.path, fault.found) for fault in faults] == ([("calibration", found)] if found else [])
 
 
+@pytest.mark.parametrize(("dtype", "gigabytes"), [("float16", 6.9), ("float32", 13.5)])
+def test_a_calibration_is_estimated_for_the_plan(dtype: str, gigabytes: float, tmp_path: Path) -> None:
+    from runner.steps import model
+
+    pretrained = msgspec.convert({"pretrained": {"id": "Qwen/Qwen2.5-3B-Instruct"}}, model.Params)
+    upstream = {"model": [Upstream("base", "model", pretrained, Output("model", "full"))]}
+    params = msgspec.convert({"calibration": {"dtype": dtype}}, export.Params)
+    estimate = export.memory(params, upstream, tmp_path)
+    assert estimate is not None
+    assert estimate.total == pytest.approx(gigabytes * 1e9, rel=0.1)
+    assert export.memory(export.Params(), upstream, tmp_path) is None
+
+
 def test_the_prompt_is_declared() -> None:
     (use,) = export.prompts(export.Params())
     assert (use.field, use.file, use.variables) == ("prompt", "prompts/answer.j2", {"question", "passages"})
