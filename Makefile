@@ -39,7 +39,7 @@ test: lint
 
 # What is slow but valuable: kill loops, real Chromium, fuzzing.
 test-all: lint
-	$(BIN)/python -m pytest -m "slow or not slow" --timeout 1800
+	$(BIN)/python -m pytest -m "slow or not slow" --timeout 1800 --hypothesis-profile new
 
 bench: $(READY)
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

@@ -195,7 +195,7 @@ def _unclosed(title: str) -> str:
 
 
 def plain(text: str) -> str:
-    """A heading's text without Markdown's marks."""
+    """A heading's text without Markdown's marks; marks that are all there is are its text."""
     for _ in range(2):  # a link may hold an image
         text = _LINK.sub(r"\1", text)
-    return " ".join(_MARKUP.sub("", text).split())
+    return " ".join(_MARKUP.sub("", text).split()) or " ".join(text.split())

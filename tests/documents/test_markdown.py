@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runner.documents.markdown import plain, sections, spans
@@ -54,6 +54,7 @@ def test_the_parts_joined_are_the_text(text: str) -> None:
 
 
 @given(st.text(alphabet="`~$|\\-=# \n\tab", max_size=80))
+@example("# `")
 def test_headings_stand_where_they_say(text: str) -> None:
     for section in sections(text):
         assert section.title.split()[0][:1] in text[section.start :]

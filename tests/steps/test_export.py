@@ -105,7 +105,7 @@ def test_the_script_renders_the_prompt_as_the_runner_does(world: World, tmp_path
     world.run(tmp_path, world.inputs())
     settings = json.loads((tmp_path / "out" / "main" / "inference.json").read_text())
     assert settings["templates"].keys() == PROMPTS.keys() - {"prompts/other.j2"}
-    passage = {"text": "A {{ text }}.", "title": "T", "section": "S", "page": 1, "document": "d", "score": 0.5}
+    passage = {"id": "d#1", "text": "A {{ text }}.", "title": "T", "section": "S", "page": 1, "document": "d", "score": 0.5}
     for passages in ([], [passage], [passage, passage]):
         assert prompt(settings, "Why?", passages) == load(world.root, "prompts/answer.j2").render(question="Why?", passages=passages)
 

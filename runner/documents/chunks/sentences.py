@@ -13,6 +13,8 @@ _ABBREVIATION = re.compile(
 #: The number or letter of a list's item, which is no sentence of its own.
 _ENUMERATOR = re.compile(r"\s*\(?(?:\d{1,3}|[A-Za-z]|[ivxIVX]{1,5})[.)]\s*")
 _HALVES = re.compile("[\ud800-\udfff]")  # which sentencex, being Rust, does not take
+#: White space beyond ASCII, on which sentencex panics after a capital ("B\u00a0. "): it is shown as what it is like, sign for sign.
+_LINES, _SPACES = re.compile("[\u0085\u2028\u2029]"), re.compile(r"[^\S\x00-\x7f]")
 #: What follows the end of a window may decide whether that end is one of a sentence.
 _BEYOND = 200
 
@@ -24,7 +26,7 @@ def sentence_starts(text: str, start: int, stop: int, language: str = "en") -> I
     """
     from sentencex import segment
 
-    window = _HALVES.sub("\ufffd", text[start : stop + _BEYOND])
+    window = _SPACES.sub(" ", _LINES.sub("\n", _HALVES.sub("\ufffd", text[start : stop + _BEYOND])))
     place, before = 0, ""
     for piece in segment(language, window):
         body = piece.strip()

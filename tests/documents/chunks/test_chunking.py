@@ -256,3 +256,11 @@ def test_a_file_that_is_no_tokenizer_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(InputError, match=r"(?s)x\.json: not a tokenizer: .*name a tokenizer\.json"):
         Splitter(10, tokenizer=tmp_path / "x.json")
+
+
+@pytest.mark.parametrize("space", ["\u00a0", "\u3000", "\u2028", "\u2029", "\u0085"])
+def test_white_space_beyond_ascii_does_not_stop_the_sentence_rules(space: str) -> None:
+    """sentencex panics at a capital that such white space parts from its full stop."""
+    text = f"It was said by Mr B{space}. Nobody heard it. All went home."
+    chunks = list(Splitter(40, 0, Sentences()).split(document(text)))
+    assert [chunk.text for chunk in chunks] == [f"It was said by Mr B{space}. Nobody heard it.", "All went home."]
