@@ -25,6 +25,8 @@ FILE = "imatrix.gguf"
 #: As llama.cpp's tool does by default: the matrices of the blocks, neither the embedding nor the output layer.
 _MEASURED = "model.layers."
 
+_KEPT = 4096  # tokens between two writings of the journal
+
 
 @dataclass(frozen=True)
 class Importance:
@@ -67,19 +69,19 @@ def measure(
     """
     import torch
 
-    total = sum(map(len, texts))
+    lengths = [len(text) for text in texts]
+    total = sum(lengths)
     if not total:
         raise StepError("there is no calibration text", remedy="bind a part that holds examples")
     with _Sums(model) as sums, torch.inference_mode():
-        done = sums.read(journal, [len(text) for text in texts]) if journal else 0
-        tokens = sum(len(text) for text in texts[:done])
-        kept = tokens
+        done = sums.read(journal, lengths) if journal else 0
+        kept = tokens = sum(lengths[:done])
         for index in range(done, len(texts)):
             # The backbone alone: logits of a large vocabulary would cost more than all else, and are not looked at.
             model.base_model(input_ids=torch.tensor([list(texts[index])], device=model.device), use_cache=False)
-            tokens += len(texts[index])
+            tokens += lengths[index]
             if journal and tokens - kept > _KEPT:
-                sums.write(journal, index + 1, [len(text) for text in texts])
+                sums.write(journal, index + 1, lengths)
                 kept = tokens
             if progress:
                 progress(tokens, total)
@@ -88,9 +90,6 @@ def measure(
     if wrong:
         raise StepError(f"what {wrong} is multiplied with is not finite", remedy="calibrate in float32 or bfloat16")
     return Importance(found, len(texts), tokens)
-
-
-_KEPT = 4096  # tokens between two writings of the journal
 
 
 class _Sums:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from runner.reports.record import Json, Made, Run, fact
-
-#: Files that hold weights, of any form that a model may have here.
-_WEIGHTS = (".safetensors", ".gguf", ".bin")
+from runner.training.stored import weight_bytes
 
 
 @dataclass(frozen=True)
@@ -145,17 +142,13 @@ def _weights(models: Sequence[tuple[Json, str]], outputs: Mapping[str, Mapping[s
     total = 0.0
     for instance, name in models:
         made = outputs.get(str(instance["id"]), {}).get(name)
-        own = _fact(instance, "file_bytes") or (_files(made.folder) if made else 0)
+        own = _fact(instance, "file_bytes") or (weight_bytes(made.folder) if made else 0)
         if not made or not own:
             return None
         total += own
         if made.form != "adapter":
             return total
     return None
-
-
-def _files(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file() and path.name.endswith(_WEIGHTS))
 
 
 def _of(instance: Json) -> str:

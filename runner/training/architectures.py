@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 _MLP = ("gate_proj", "up_proj", "down_proj")
 
@@ -22,8 +20,3 @@ def family_of(hub_id: str) -> str | None:
     if any(other in name for other in _OTHERS):
         return None
     return next((family for part, family in _NAMES if part in name), None)
-
-
-def linear_modules(config: dict[str, Any]) -> tuple[str, ...] | None:
-    """The linear layers of a model by its ``config.json``, or None for an architecture that is not known here."""
-    return LINEAR_MODULES.get(str(config.get("model_type", "")))
